@@ -1,0 +1,1 @@
+"""Images in and out: `Volume`, the short-axis stack, reading, writing and resampling."""

@@ -1,0 +1,36 @@
+"""The structures CardiacAI segments: label values, names, colours and SNOMED CT codes, in one place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One labelled structure.
+
+    value: voxel value in a labelmap (the ACDC convention). key: short id, also the segment id. name: as shown to a
+    reader. code: SNOMED CT. color: RGB 0-255, from the colour-blind-safe palette of Okabe and Ito (2008).
+    """
+
+    value: int
+    key: str
+    name: str
+    code: str
+    meaning: str
+    color: tuple[int, int, int]
+
+
+RV = Structure(1, "RV", "RV cavity", "53085002", "Right ventricle", (86, 180, 233))
+MYO = Structure(2, "MYO", "LV myocardium", "74281007", "Myocardium", (240, 228, 66))
+LV = Structure(3, "LV", "LV cavity", "87878005", "Left ventricle", (213, 94, 0))
+
+STRUCTURES = (RV, MYO, LV)
+BACKGROUND = 0
+
+#: g/mL, the value cine LV mass is computed with (design decision 6; also UK Biobank and ACDC studies).
+MYOCARDIAL_DENSITY = 1.05
+
+#: Written into every output that states a volume or a mass.
+CONVENTION = (
+    "Volumes from labelmap voxels. LV mass = myocardium volume x 1.05 g/mL; "
+    "papillary muscles and trabeculae counted to the cavity (ACDC, UK Biobank)."
+)
