@@ -1,0 +1,278 @@
+"""Synthetic short-axis hearts with known truth: what the demo and the tests run on.
+
+The heart is made of circles in a normalised short-axis plane, stretched and turned by a linear map, so every section
+area is a closed formula: the LV cavity and its wall are discs of a truncated ellipsoid, the RV is a disc less its
+overlap with the LV's outer disc. Around it lie what a network meets in a real picture: chest wall, fat, lungs, liver,
+aorta, atria above the base, papillary muscles, trabeculae, partial volume, coil shading and Rician noise.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .images.volume import Volume
+from .labels import LV, MYO, MYOCARDIAL_DENSITY, RV
+from .measure import Measurement
+
+
+@dataclass(frozen=True)
+class Heart:
+    """Shape of a heart at one phase; lengths in mm, angles in degrees.
+
+    endo, wall: LV cavity radius and wall thickness at the base. length: base plane to the outer apex. rv: radius of the
+    RV's disc at the base. rv_reach: share of the length that the RV spans. stretch: in-plane axis ratio (area kept).
+    rotation: turns the picture; 0 has the RV on the viewer's left. mirror: flips it left to right.
+    """
+
+    endo: float = 24.0
+    wall: float = 9.0
+    length: float = 92.0
+    rv: float = 35.0
+    rv_reach: float = 0.85
+    stretch: float = 1.08
+    rotation: float = 0.0
+    mirror: bool = False
+
+    def section(self, z: float) -> tuple[float, float, float, float]:
+        """At z mm below the base plane: radii of LV cavity, LV outer wall and RV disc, and the RV disc's offset."""
+        outer, inner = self.length, self.length - 1.2 * self.wall
+
+        def taper(at, end):
+            return np.sqrt(max(0.0, 1 - max(0.0, at / end) ** 2.4)) if 0 <= at < end else 0.0
+
+        endo, epi = self.endo * taper(z, inner), (self.endo + self.wall) * taper(z, outer)
+        rv = self.rv * taper(z, self.rv_reach * self.length)
+        return endo, epi, rv, 0.98 * epi
+
+    def areas(self, z: float) -> dict[int, float]:
+        """Exact section areas in mm2 by label value, z mm below the base plane."""
+        endo, epi, rv, offset = self.section(z)
+        return {
+            RV.value: np.pi * rv**2 - _lens(rv, epi, offset),
+            MYO.value: np.pi * (epi**2 - endo**2),
+            LV.value: np.pi * endo**2,
+        }
+
+    def to_heart(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Picture millimetres (x right, y down, from the LV's centre) to the normalised plane of the circles."""
+        angle = np.deg2rad(self.rotation)
+        u, v = np.cos(angle) * x + np.sin(angle) * y, -np.sin(angle) * x + np.cos(angle) * y
+        if self.mirror:
+            u = -u
+        return u * np.sqrt(self.stretch), v / np.sqrt(self.stretch)
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A synthetic stack. image: float32. labels: uint8 truth on the same grid. truth: exact numbers of these slices."""
+
+    image: Volume
+    labels: Volume
+    truth: tuple[Measurement, ...]
+
+
+def short_axis_phantom(
+    heart: Heart | None = None,
+    *,
+    shape: tuple[int, int, int] = (12, 224, 208),
+    spacing: tuple[float, float, float] = (1.4, 1.4, 8.0),
+    centre: tuple[float, float] = (12.0, -8.0),
+    above_base: int = 1,
+    noise: float = 0.05,
+    shading: float = 0.35,
+    contrast: float = 1.0,
+    seed: int = 0,
+) -> Phantom:
+    """A stack through a synthetic heart.
+
+    shape: (slices, rows, columns). spacing: mm along (i, j, k). centre: (x, y) mm of the LV from the picture's middle.
+    above_base: slices above the base plane, which show atria and carry no label. noise: standard deviation as a share
+    of the blood's signal. shading: strength of the coil profile. contrast: scales the blood's lead over the muscle.
+    """
+    heart = heart or Heart()
+    rng = np.random.default_rng(seed)
+    depths = (np.arange(shape[0]) - above_base + 0.5) * spacing[2]
+    y, x = np.meshgrid(*((np.arange(n) - (n - 1) / 2) * s for n, s in zip(shape[1:], spacing[1::-1], strict=True)), indexing="ij")
+    scene = _Scene(heart, x, y, centre, spacing, contrast, rng)
+    image = np.stack([scene.slice(z) for z in depths])
+    image *= _texture(image.shape, spacing, rng)
+    image *= _coil(x, y, shading, rng)
+    image = np.hypot(image + rng.normal(0, noise, image.shape), rng.normal(0, noise, image.shape))  # magnitude: Rician
+    labels = np.stack([scene.labels(z) for z in depths])
+    grid = {"spacing": tuple(float(s) for s in spacing), "oriented": False}
+    return Phantom(
+        image=Volume((600 * image).astype(np.float32), **grid),
+        labels=Volume(labels, **grid),
+        truth=_truth(heart, depths, spacing[2]),
+    )
+
+
+def random_phantom(rng: np.random.Generator, **fixed) -> Phantom:
+    """A stack of random anatomy, pose and picture, for training and property tests. fixed: overrides by name."""
+    wall, endo = rng.uniform(5, 15), rng.uniform(13, 34)
+    heart = Heart(
+        endo=endo,
+        wall=wall,
+        length=rng.uniform(70, 115),
+        rv=(endo + wall) * rng.uniform(0.85, 1.25),
+        rv_reach=rng.uniform(0.7, 0.95),
+        stretch=rng.uniform(0.9, 1.2),
+        rotation=rng.uniform(-180, 180),
+        mirror=bool(rng.integers(2)),
+    )
+    pixel = rng.uniform(1.0, 1.9)
+    side = int(rng.uniform(270, 400) / pixel)
+    arguments = {
+        "heart": heart,
+        "shape": (int(rng.integers(8, 13)), side, int(side * rng.uniform(0.8, 1))),
+        "spacing": (pixel, pixel, rng.uniform(7, 10)),
+        "centre": tuple(rng.uniform(-35, 35, 2)),
+        "noise": rng.uniform(0.02, 0.1),
+        "shading": rng.uniform(0, 0.7),
+        "contrast": rng.uniform(0.7, 1.3),
+        "seed": int(rng.integers(2**31)),
+    }
+    return short_axis_phantom(**(arguments | fixed))
+
+
+class _Scene:
+    """Draws slices: tissues painted one over another with edges one pixel soft (in-plane partial volume)."""
+
+    def __init__(self, heart, x, y, centre, spacing, contrast, rng):
+        self.heart, self.rng = heart, rng
+        self.pixel, self.thickness = float(np.mean(spacing[:2])), spacing[2]
+        self.x, self.y = x, y  # of the chest; the heart has its own coordinates:
+        self.u, self.v = heart.to_heart(x - centre[0], y - centre[1])
+        self.blood = 1.0
+        self.muscle = self.blood - 0.62 * contrast * rng.uniform(0.9, 1.1)
+        self.muscle = max(self.muscle, 0.12)
+        self.fat = rng.uniform(0.75, 1.3)
+        self.papillary = rng.uniform(-0.35, 0.35, 2) + np.deg2rad([60, -60])
+        self.papillary_size = rng.uniform(0.13, 0.2)
+        self.trabeculae = _smooth_noise(x.shape, 2.2 / self.pixel, rng)
+        self.waves = _smooth_noise(x.shape, 14 / self.pixel, rng)
+        self.chest = {k: rng.uniform(*v) for k, v in _CHEST.items()}
+
+    def slice(self, z: float) -> np.ndarray:
+        """One picture, averaged through the slice's thickness (through-plane partial volume)."""
+        picture = self._surroundings()
+        inside = [self._heart(picture, z + step * self.thickness) for step in (-0.3, 0.0, 0.3)]
+        return np.mean(inside, axis=0)
+
+    def labels(self, z: float) -> np.ndarray:
+        endo, epi, rv, offset = self.heart.section(z)
+        from_lv, from_rv = np.hypot(self.u, self.v), np.hypot(self.u + offset, self.v)
+        labels = np.zeros(self.x.shape, np.uint8)
+        labels[from_rv < rv] = RV.value
+        labels[from_lv < epi] = MYO.value
+        labels[from_lv < endo] = LV.value
+        return labels
+
+    def _surroundings(self) -> np.ndarray:
+        """The chest in a short-axis plane: lung over and beside the heart, liver and stomach below, ribs and fat around."""
+        x, y, c = self.x, self.y, self.chest
+        wave = 4 * self.waves
+        picture = np.full(x.shape, 0.02)
+        torso = (np.hypot(x / c["torso_x"], (y - 10) / c["torso_y"]) - 1) * c["torso_x"] + wave
+        self._paint(picture, torso, self.fat)
+        self._paint(picture, torso + c["fat_mm"], 0.3)
+        self._paint(picture, torso + c["fat_mm"] + 12, self.fat * 0.8)
+        self._paint(picture, torso + c["fat_mm"] + 16, 0.3)
+        lung = (np.hypot((x - 12) / c["lung_x"], (y + 30) / c["lung_y"]) - 1) * c["lung_x"] + wave
+        self._paint(picture, lung, 0.06)
+        vessels = np.where(self.trabeculae > 2.6, lung + 8, 99)
+        self._paint(picture, vessels, 0.6)
+        below = c["diaphragm"] + 0.12 * x + 2 * wave - y  # negative under the diaphragm
+        belly = np.maximum(below, torso + c["fat_mm"] + 16)
+        self._paint(picture, belly, c["liver"])
+        self._paint(picture, np.maximum(belly, 15 - x - 6 * self.waves), c["stomach"])
+        self._paint(picture, np.maximum(belly, np.hypot(x - 30, y - c["diaphragm"] - 25) - 14), c["bowel"])
+        self._paint(picture, np.hypot(x - 8, y - c["diaphragm"] - 12) - 10, 0.95)  # descending aorta
+        return picture
+
+    def _heart(self, surroundings: np.ndarray, z: float) -> np.ndarray:
+        picture = surroundings.copy()
+        endo, epi, rv, offset = self.heart.section(z)
+        u, v = self.u, self.v
+        from_lv, from_rv = np.hypot(u, v), np.hypot(u + offset, v)
+        if -1.6 * self.heart.endo < z < 0:  # atria and outflow above the base plane: blood with a thin wall
+            for at, size in ((12.0, 0.95 * self.heart.endo), (-26.0, 0.9 * self.heart.endo)):
+                self._paint(picture, np.hypot(u - at, 0.8 * (v - 8)) - size - 2, self.muscle)
+                self._paint(picture, np.hypot(u - at, 0.8 * (v - 8)) - size, 0.9 * self.blood)
+            return picture
+        if epi <= 0:
+            return picture
+        both = np.minimum(from_lv - epi, from_rv - rv) if rv > 0 else from_lv - epi
+        self._paint(picture, both - 4.5 - 3.5 * self.waves, self.fat * 0.9)  # epicardial fat
+        self._paint(picture, both - 2.5, self.muscle)  # RV free wall
+        if rv > 0:
+            self._paint(picture, np.maximum(from_rv - rv, epi - from_lv), self.blood * (0.93 - 0.12 * self.trabeculae.clip(0)))
+        self._paint(picture, from_lv - epi, self.muscle)
+        if endo > 0:
+            self._paint(picture, from_lv - endo, self.blood)
+            if 0.2 < z / self.heart.length < 0.75:
+                for angle in self.papillary:
+                    at = 0.68 * endo
+                    size = self.papillary_size * endo
+                    self._paint(picture, np.hypot(u - at * np.cos(angle), v - at * np.sin(angle)) - size, self.muscle)
+        return picture
+
+    def _paint(self, picture: np.ndarray, distance: np.ndarray, value) -> None:
+        """Covers where distance (mm, negative inside) lies inside, mixing over one pixel at the edge."""
+        share = np.clip(0.5 - distance / (1.2 * self.pixel), 0, 1)
+        picture += share * (value - picture)
+
+
+#: Ranges the chest is drawn from; mm, and signal relative to blood.
+_CHEST = {
+    "torso_x": (115, 150),
+    "torso_y": (130, 165),
+    "fat_mm": (5, 25),
+    "lung_x": (70, 95),
+    "lung_y": (62, 80),
+    "diaphragm": (30, 48),
+    "liver": (0.25, 0.55),
+    "stomach": (0.15, 0.6),
+    "bowel": (0.05, 1.1),
+}
+
+
+def _lens(a: float, b: float, distance: float) -> float:
+    """Area in which two discs of radii a and b overlap."""
+    if a <= 0 or b <= 0 or distance >= a + b:
+        return 0.0
+    if distance <= abs(a - b):
+        return np.pi * min(a, b) ** 2
+    alpha = np.arccos((distance**2 + a**2 - b**2) / (2 * distance * a))
+    beta = np.arccos((distance**2 + b**2 - a**2) / (2 * distance * b))
+    return a**2 * (alpha - np.sin(2 * alpha) / 2) + b**2 * (beta - np.sin(2 * beta) / 2)
+
+
+def _truth(heart: Heart, depths: np.ndarray, thickness: float) -> tuple[Measurement, ...]:
+    """What a perfect reader of these slices measures: exact section area times distance, summed."""
+    sections = [heart.areas(z) for z in depths]
+    ml = {value: sum(s[value] for s in sections) * thickness / 1000 for value in (RV.value, MYO.value, LV.value)}
+    return (
+        Measurement("lv_volume", "LV cavity volume", ml[LV.value], "mL"),
+        Measurement("rv_volume", "RV cavity volume", ml[RV.value], "mL"),
+        Measurement("myo_volume", "LV myocardium volume", ml[MYO.value], "mL"),
+        Measurement("lv_mass", "LV mass", ml[MYO.value] * MYOCARDIAL_DENSITY, "g"),
+    )
+
+
+def _smooth_noise(shape, sigma, rng) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    noise = gaussian_filter(rng.normal(size=shape), sigma, mode="wrap")
+    return noise / noise.std()
+
+
+def _texture(shape, spacing, rng) -> np.ndarray:
+    """Tissue is not flat: two scales of in-plane variation."""
+    fine, coarse = (0, 1.5 / spacing[1], 1.5 / spacing[0]), (0.5, 12 / spacing[1], 12 / spacing[0])
+    return 1 + 0.05 * _smooth_noise(shape, fine, rng) + 0.05 * _smooth_noise(shape, coarse, rng)
+
+
+def _coil(x, y, strength, rng) -> np.ndarray:
+    angle = rng.uniform(0, 2 * np.pi)
+    return np.exp(-strength * (np.cos(angle) * x + np.sin(angle) * y) / 120)

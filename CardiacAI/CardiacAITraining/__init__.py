@@ -1,0 +1,1 @@
+"""Training, export and evaluation of the networks. Needs torch and monai; never installed in Slicer."""

@@ -1,0 +1,53 @@
+"""The ACDC data set on disk: patients.csv with its split, images and expert labels (Bernard et al., TMI 2018)."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from CardiacAILib.images.volume import Volume
+
+
+@dataclass(frozen=True)
+class Case:
+    """One phase of one patient. phase: "ED" or "ES". split: "train" or "validation". fold: 0.. within "train", else -1."""
+
+    patient: str
+    group: str
+    phase: str
+    split: str
+    fold: int
+    image_path: Path
+    labels_path: Path
+
+    def load(self) -> tuple[Volume, Volume]:
+        """Image (int16) and labels (uint8, the values of `CardiacAILib.labels`) on the native grid."""
+        return _read(self.image_path), _read(self.labels_path)
+
+
+def list_cases(root: Path, folds: int = 5) -> list[Case]:
+    """Every phase named in patients.csv below root. Folds are dealt round the patients of each group, in file order."""
+    cases, dealt = [], {}
+    with open(Path(root) / "patients.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            patient, group, split = row["patient"], row["group"], row["split"]
+            fold = -1
+            if split == "train":
+                fold = dealt.get(group, 0) % folds
+                dealt[group] = dealt.get(group, 0) + 1
+            for phase in ("ED", "ES"):
+                stem = f"{patient}_frame{int(row[f'{phase.lower()}_frame']):02d}"
+                folder = Path(root) / "training" / patient
+                image, labels = folder / f"{stem}.nii.gz", folder / f"{stem}_gt.nii.gz"
+                cases.append(Case(patient, group, phase, split, fold, image, labels))
+    return cases
+
+
+def _read(path: Path) -> Volume:
+    """Spacing is pixdim's; ACDC's sform is wrong and direction means nothing there (see the data's own notes)."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    image = sitk.ReadImage(str(path))
+    return Volume(np.asarray(sitk.GetArrayFromImage(image)), tuple(image.GetSpacing()), oriented=False)
