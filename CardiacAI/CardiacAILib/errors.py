@@ -1,4 +1,4 @@
-"""Errors a user can act on. Each carries the exit code of the command; the message says what is wrong and what to do."""
+"""Errors a user can act on: each says what is wrong and what to do, and carries the exit code of the command."""
 
 
 class CardiacAIError(Exception):

@@ -92,7 +92,9 @@ def short_axis_phantom(
     heart = heart or Heart()
     rng = np.random.default_rng(seed)
     depths = (np.arange(shape[0]) - above_base + 0.5) * spacing[2]
-    y, x = np.meshgrid(*((np.arange(n) - (n - 1) / 2) * s for n, s in zip(shape[1:], spacing[1::-1], strict=True)), indexing="ij")
+    y, x = np.meshgrid(
+        *((np.arange(n) - (n - 1) / 2) * s for n, s in zip(shape[1:], spacing[1::-1], strict=True)), indexing="ij"
+    )
     scene = _Scene(heart, x, y, centre, spacing, contrast, rng)
     image = np.stack([scene.slice(z) for z in depths])
     image *= _texture(image.shape, spacing, rng)
@@ -169,7 +171,7 @@ class _Scene:
         return labels
 
     def _surroundings(self) -> np.ndarray:
-        """The chest in a short-axis plane: lung over and beside the heart, liver and stomach below, ribs and fat around."""
+        """The chest in a short-axis plane: lung over the heart, liver and stomach below, ribs and fat around."""
         x, y, c = self.x, self.y, self.chest
         wave = 4 * self.waves
         picture = np.full(x.shape, 0.02)
@@ -206,7 +208,9 @@ class _Scene:
         self._paint(picture, both - 4.5 - 3.5 * self.waves, self.fat * 0.9)  # epicardial fat
         self._paint(picture, both - 2.5, self.muscle)  # RV free wall
         if rv > 0:
-            self._paint(picture, np.maximum(from_rv - rv, epi - from_lv), self.blood * (0.93 - 0.12 * self.trabeculae.clip(0)))
+            self._paint(
+                picture, np.maximum(from_rv - rv, epi - from_lv), self.blood * (0.93 - 0.12 * self.trabeculae.clip(0))
+            )
         self._paint(picture, from_lv - epi, self.muscle)
         if endo > 0:
             self._paint(picture, from_lv - endo, self.blood)

@@ -11,7 +11,7 @@ from CardiacAILib.images.volume import Volume
 
 @dataclass(frozen=True)
 class Case:
-    """One phase of one patient. phase: "ED" or "ES". split: "train" or "validation". fold: 0.. within "train", else -1."""
+    """One phase of one patient. phase: "ED" or "ES". split: "train" or "validation". fold: -1 outside "train"."""
 
     patient: str
     group: str

@@ -43,7 +43,7 @@ def phantom_slices(config: dict) -> Slices:
 
 @torch.no_grad()
 def holdout_dice(network, slices: Slices, config: dict, device) -> list[float]:
-    """Dice of RV, myocardium and LV over all pixels of the held-out slices, heart given, at the network's pixel size."""
+    """Dice of RV, myocardium and LV over all held-out pixels, the heart given, at the network's pixel size."""
     network.eval()
     size = config["input"]["size"][0]
     overlap, total = np.zeros(3), np.zeros(3)

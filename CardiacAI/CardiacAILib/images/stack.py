@@ -35,6 +35,10 @@ class ShortAxisStack:
         """Another array on the input's (k, j, i) grid, seen as (slices, rows, columns)."""
         return _flip(array.transpose(self.axes), self.flips)
 
+    def slice_number(self, index: int) -> int:
+        """What a reader calls the slice at this index of `pixels`: counted from 1 in the input's order."""
+        return len(self.pixels) - index if self.flips[0] else index + 1
+
     def to_input(self, array: np.ndarray) -> np.ndarray:
         """(slices, rows, columns) back to the input's (k, j, i) order."""
         return np.ascontiguousarray(_flip(array, self.flips).transpose(np.argsort(self.axes)))
@@ -49,7 +53,7 @@ def short_axis_stack(volume: Volume, slice_axis: str | None = None) -> ShortAxis
     array = volume.array
     if array.ndim != 3:
         raise InputError(
-            f"This is a {array.ndim}D image; segmentation takes one 3D phase. Extract a phase first, or use the cine job."
+            f"This is a {array.ndim}D image; segmentation takes one 3D phase. Save one phase as a 3D image."
         )
     spacing = np.array(volume.spacing[::-1])  # along the array's own axes: k, j, i
     across = _slice_axis(spacing, slice_axis)
@@ -75,8 +79,8 @@ def _slice_axis(spacing: np.ndarray, wanted: str | None) -> int:
     if spacing[order[2]] < CLEAR_RATIO * spacing[order[1]]:
         text = " x ".join(f"{s:.2f}" for s in spacing[::-1])
         raise InputError(
-            f"Voxels of {text} mm do not tell which axis runs from slice to slice. A short-axis stack has slices several "
-            "times further apart than its pixels. If this is one, name the axis with --slice-axis i, j or k."
+            f"Voxels of {text} mm do not tell which axis runs from slice to slice. A short-axis stack has slices "
+            "several times further apart than its pixels. If this is one, name the axis with --slice-axis i, j or k."
         )
     return int(order[2])
 

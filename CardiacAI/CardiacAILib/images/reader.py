@@ -1,0 +1,78 @@
+"""Reading: one file or one folder of DICOM slices -> `Volume`, or an error that says what to do."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from . import itk
+from .check import check_image
+from .dicom import read_dicom_folder
+from .headers import FORMATS, inspect
+from .volume import Volume
+
+
+def read_volume(path: str | Path) -> Volume:
+    """The image in a file (NIfTI, NRRD, MetaImage; 3D or 4D) or a folder (DICOM slices of one phase; 3D).
+
+    `oriented` of a DICOM volume is True. Of a file it is False when its axes run along the body's axes: a short-axis
+    slice is oblique in every patient, so such a header comes from a tool that lost the patient's position (ACDC, or
+    NIfTI without qform and sform). The rule does not change when the array is flipped or permuted with its header.
+    Raises InputError when there is no usable image.
+    """
+    path = Path(path)
+    try:
+        volume = read_dicom_folder(path) if path.is_dir() else read_file(path)
+    except FileNotFoundError:
+        raise InputError(f"There is no file or folder {path}. Check its name.") from None
+    except PermissionError as error:
+        raise InputError(f"No permission to read {error.filename or path}. Ask its owner for access.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}. Copy it to a local disk first.") from None
+    check_image(volume, path.name)
+    return volume
+
+
+def read_file(path: Path) -> Volume:
+    """The complete image in a file with its physical size, whatever its values. Raises InputError, OSError."""
+    header = inspect(path)
+    try:
+        image = itk.read(path, header.image_io)
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise InputError(
+                f"{path.name} has slanted axes: its sform is sheared. Resample it to a rectangular grid and pass that."
+            ) from None
+        raise InputError(
+            f"{path.name} cannot be read ({itk.reason(error)}). It may be damaged: export it again as {FORMATS}."
+        ) from None
+    return _volume(image, path.name, header.frames_as_components, header.frame_times)
+
+
+def _volume(image, name: str, frames_as_components: bool, frame_times: tuple[float, ...] | None) -> Volume:
+    import SimpleITK as sitk
+
+    array, dimension = sitk.GetArrayFromImage(image), image.GetDimension()
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        if not frames_as_components:
+            raise InputError(f"{name} is a colour or vector image. Export the scan itself, in grey values.")
+        array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
+    if dimension not in (3, 4):
+        raise InputError(
+            f"{name} is a {dimension}D image. Pass a whole 3D stack of slices (or 4D cine), not a picture."
+        )
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    direction = np.array(image.GetDirection()).reshape(dimension, dimension)[:3, :3]
+    return Volume(
+        array=array,
+        spacing=image.GetSpacing()[:3],
+        origin=image.GetOrigin()[:3],
+        direction=direction,
+        frame_times=frame_times if array.ndim == 4 else None,
+        oriented=not _along_body_axes(direction),
+    )
+
+
+def _along_body_axes(direction: np.ndarray) -> bool:
+    return bool(np.allclose(np.abs(direction).max(axis=0), 1, atol=1e-6))

@@ -1,0 +1,170 @@
+"""From a path to a folder of results: what the command and headless Slicer both run."""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import Cancelled, CardiacAIError, InputError, OutputError
+from .images.volume import Volume
+from .segment import Progress, Segmentation, segment
+
+#: Endings of files that hold a whole image; longest first, so that a name is cut at the right dot.
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+SEGMENTATION_FILES = ("segmentation.seg.nrrd", "segmentation.nii.gz")
+DONE = "report.html"  # written last: where it stands, the case is complete
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image to work on. path: a file, or a folder of DICOM slices. name: names its results."""
+
+    path: Path
+    name: str
+
+
+def find_sources(path: Path) -> list[Source]:
+    """The images at a path: itself, or those directly inside a folder. Raises InputError.
+
+    A folder with image files in it is a batch of them; one with other files is taken as a DICOM series; one with only
+    folders is a batch of DICOM series.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [Source(path, _stem(path))]
+    try:
+        inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
+    files = [entry for entry in inside if entry.name.lower().endswith(IMAGE_ENDINGS)]
+    files = [entry for entry in files if not entry.name.lower().endswith(".seg.nrrd")]  # a result, not an image
+    folders = [entry for entry in inside if entry.is_dir()]
+    if files:
+        return _uniquely_named(files)
+    if len(inside) == len(folders) and folders:
+        return _uniquely_named(folders)
+    return [Source(path, _stem(path.resolve()))]
+
+
+def segment_path(
+    source: Source,
+    out: Path,
+    engine,
+    *,
+    slice_axis: str | None = None,
+    truth: Volume | None = None,
+    progress: Progress = lambda fraction, text: None,
+) -> Segmentation:
+    """Reads, segments and writes one image. out: folder of its results, made if missing.
+
+    truth: expert labels on the same grid, for comparison in the report. Raises InputError, OutputError and whatever
+    progress raises. Each file appears whole or not at all; the report comes last.
+    """
+    from .images.reader import read_volume
+    from .images.writer import write_labels
+    from .report import write_report
+
+    progress(0.0, "reading")
+    volume = read_volume(source.path)
+    make_folder(out)
+    (out / DONE).unlink(missing_ok=True)  # an old report must not stand beside new labels
+    result = segment(volume, engine, slice_axis=slice_axis, progress=progress)
+    progress(1.0, "writing")
+    for name in SEGMENTATION_FILES:
+        write_labels(result.labels, out / name)
+    write_report(out, volume, result, source.name, truth, slice_axis)
+    return result
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one case of a batch: a result, or the error that stopped it, or neither where it was skipped."""
+
+    source: Source
+    result: Segmentation | None
+    error: CardiacAIError | None
+
+
+def segment_batch(
+    sources: list[Source],
+    out: Path,
+    engine,
+    *,
+    slice_axis: str | None = None,
+    skip_finished: bool = False,
+    progress: Progress = lambda fraction, text: None,
+    finished: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Segments many images, one folder each below out, and writes `summary.csv`. One failure does not stop the rest.
+
+    skip_finished: leave out cases whose report stands in out, to go on after an interruption. finished: called after
+    each case. Raises only Cancelled, and OutputError when out itself cannot be written.
+    """
+    make_folder(out)
+    outcomes = []
+    for number, source in enumerate(sources):
+        folder = out / source.name
+        result = error = None
+        if not (skip_finished and (folder / DONE).exists()):
+            prefix = f"{source.name} ({number + 1} of {len(sources)}): "
+
+            def report(fraction: float, text: str, done=number, prefix=prefix) -> None:
+                progress((done + fraction) / len(sources), prefix + text)
+
+            try:
+                result = segment_path(source, folder, engine, slice_axis=slice_axis, progress=report)
+            except Cancelled:
+                raise
+            except CardiacAIError as failure:
+                error = failure
+        outcomes.append(Outcome(source, result, error))
+        finished(outcomes[-1])
+        _write_summary(out, outcomes)
+    return outcomes
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a result folder and proves that it can be written to. Raises OutputError."""
+    import tempfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"Results cannot be written to {folder}: {error.strerror}. Choose another folder with --output."
+        ) from None
+
+
+def _write_summary(out: Path, outcomes: list[Outcome]) -> None:
+    from .images.writer import write_text
+
+    keys = next((tuple(m.key for m in o.result.measurements) for o in outcomes if o.result), ())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("case", "state", *keys, "flags", "message"))
+    for outcome in outcomes:
+        if outcome.result:
+            values = [f"{m.value:.2f}" for m in outcome.result.measurements]
+            flags = " ".join(flag.code for flag in outcome.result.flags)
+            writer.writerow((outcome.source.name, "done", *values, flags, ""))
+        else:
+            state = "failed" if outcome.error else "skipped"
+            writer.writerow((outcome.source.name, state, *[""] * len(keys), "", outcome.error or ""))
+    write_text(out / "summary.csv", text.getvalue())
+
+
+def _stem(path: Path) -> str:
+    for ending in IMAGE_ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.name
+
+
+def _uniquely_named(paths: list[Path]) -> list[Source]:
+    stems = [_stem(path) for path in paths]
+    return [
+        Source(path, stem if stems.count(stem) == 1 else path.name) for path, stem in zip(paths, stems, strict=True)
+    ]

@@ -1,0 +1,269 @@
+"""cardiacai-evaluate: a model folder against expert labels, per structure, phase and slice level, with intervals.
+
+Everything is measured on the native grid, with the same code a user runs. Intervals are 95 % patient bootstraps.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from CardiacAILib import anatomy
+from CardiacAILib.images.stack import short_axis_stack
+from CardiacAILib.labels import BACKGROUND, LV, MYO, MYOCARDIAL_DENSITY, RV, STRUCTURES
+
+from .acdc import Case, list_cases
+
+LEVELS = ("base", "mid", "apex")
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    """Dice of two masks; 1 when both are empty (MONAI calls that undefined; a correct absence is a success here)."""
+    total = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / total if total else 1.0
+
+
+def hausdorff_mm(one: np.ndarray, other: np.ndarray, spacing) -> float:
+    """Largest distance between the surfaces of two 3D masks, MONAI's. spacing: mm along the array's axes."""
+    import torch
+    from monai.metrics import compute_hausdorff_distance
+
+    both = one | other
+    box = tuple(slice(max(i.min() - 1, 0), i.max() + 2) for i in np.nonzero(both))
+    masks = (torch.tensor(m[box])[None, None] for m in (one, other))
+    return float(compute_hausdorff_distance(*masks, include_background=True, spacing=list(spacing)))
+
+
+def levels(truth: np.ndarray) -> list[str]:
+    """ "base", "mid", "apex" or "" (no heart) of each slice: thirds of the slices in which the expert drew a ventricle.
+
+    The base is the end with the larger sections.
+    """
+    areas = (truth > BACKGROUND).sum(axis=(1, 2))
+    seen = np.flatnonzero(areas)
+    names = [""] * len(truth)
+    ends = [areas[part].mean() for part in np.array_split(seen, 2)]
+    order = LEVELS if ends[0] >= ends[-1] else LEVELS[::-1]
+    for name, part in zip(order, np.array_split(seen, 3), strict=True):
+        for index in part:
+            names[index] = name
+    return names
+
+
+def evaluate_case(case: Case, engine, correct: bool = True) -> dict:
+    """One phase of one patient: a flat record of every figure."""
+    from CardiacAILib import quality
+    from CardiacAILib import segment as job
+    from CardiacAILib.images.grid import Grid
+
+    image, expert = case.load()
+    started = time.perf_counter()
+    stack = short_axis_stack(image)
+    preprocessing = engine.model.preprocessing
+    centre = job.find_heart(stack, engine)
+    window = Grid.about(centre, stack.pixels.shape[1:], stack.pixel_spacing, preprocessing.spacing, preprocessing.size)
+    probabilities = job.window_probabilities(stack, window, engine)
+    found = job.to_labels(probabilities, window)
+    if correct:
+        found = anatomy.correct(found)
+    seconds = time.perf_counter() - started
+    truth = stack.view(expert.array)
+    spacing = (stack.slice_spacing, *stack.pixel_spacing)
+    where = levels(truth)
+    record = {
+        "patient": case.patient,
+        "group": case.group,
+        "phase": case.phase,
+        "seconds": round(seconds, 3),
+        "pixel_accuracy": float((found == truth).mean()),
+        "flags": [flag.code for flag in quality.check(found, probabilities, stack, window)],
+        "impossible": [name for section in found for name in anatomy.impossible(section, stack.pixel_spacing)],
+        "impossible_sections": sum(bool(anatomy.impossible(section, stack.pixel_spacing)) for section in found),
+        "sections": int((found > 0).any(axis=(1, 2)).sum()),
+    }
+    voxel = expert.voxel_volume_ml
+    for s in STRUCTURES:
+        mine, theirs = found == s.value, truth == s.value
+        record[f"{s.key}_dice"] = dice(mine, theirs)
+        record[f"{s.key}_hausdorff"] = (
+            hausdorff_mm(mine, theirs, spacing) if mine.any() and theirs.any() else float("nan")
+        )
+        record[f"{s.key}_ml"], record[f"{s.key}_expert_ml"] = float(mine.sum() * voxel), float(theirs.sum() * voxel)
+        surest = probabilities.max(axis=1)[probabilities.argmax(axis=1) == s.value]
+        record[f"{s.key}_confidence"] = float(surest.mean()) if surest.size else 0.0
+        for level in LEVELS:
+            at = [i for i, name in enumerate(where) if name == level]
+            record[f"{s.key}_dice_{level}"] = dice(mine[at], theirs[at])
+            record[f"{s.key}_missed_{level}"] = sum(theirs[i].any() and not mine[i].any() for i in at)
+            record[f"{s.key}_false_{level}"] = sum(mine[i].any() and not theirs[i].any() for i in at)
+            record[f"{s.key}_slices_{level}"] = len(at)
+    region, expert_region = (np.isin(a, (MYO.value, LV.value)) for a in (found, truth))
+    record["LV_region_dice"] = dice(region, expert_region)
+    return record
+
+
+def summarise(records: list[dict], samples: int = 2000, seed: int = 0) -> dict:
+    """Means with 95 % intervals from resampling patients, per structure, phase and level; agreement of volumes."""
+    by_patient = defaultdict(list)
+    for record in records:
+        by_patient[record["patient"]].append(record)
+    patients = list(by_patient)
+    draws = np.random.default_rng(seed).integers(len(patients), size=(samples, len(patients)))
+
+    def interval(values_of) -> dict:
+        """values_of: one patient's records -> list of values. A patient's phases stay together in a draw."""
+        sums = np.array([[np.nansum(v), np.sum(~np.isnan(v))] for v in (values_of(by_patient[p]) for p in patients)])
+        totals = sums[draws].sum(axis=1)
+        means = totals[:, 0] / np.maximum(totals[:, 1], 1)
+        low, high = np.percentile(means, [2.5, 97.5])
+        mean = sums[:, 0].sum() / max(sums[:, 1].sum(), 1)
+        return {"mean": round(float(mean), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+    def column(key, phase=None):
+        return interval(lambda rows: np.array([r[key] for r in rows if phase in (None, r["phase"])], float))
+
+    summary = {
+        "patients": len(patients),
+        "stacks": len(records),
+        "mean_dice": interval(lambda rows: np.array([np.mean([r[f"{s.key}_dice"] for s in STRUCTURES]) for r in rows])),
+        "pixel_accuracy": column("pixel_accuracy"),
+        "LV_region_dice": column("LV_region_dice"),
+        "impossible_sections": sum(r["impossible_sections"] for r in records),
+        "sections": sum(r["sections"] for r in records),
+        "seconds_median": float(np.median([r["seconds"] for r in records])),
+    }
+    for s in STRUCTURES:
+        for phase in ("ED", "ES"):
+            summary[f"{s.key}_{phase}_dice"] = column(f"{s.key}_dice", phase)
+            summary[f"{s.key}_{phase}_hausdorff_mm"] = column(f"{s.key}_hausdorff", phase)
+        for level in LEVELS:
+            summary[f"{s.key}_{level}_dice"] = column(f"{s.key}_dice_{level}")
+            for kind in ("missed", "false", "slices"):
+                summary[f"{s.key}_{level}_{kind}"] = sum(r[f"{s.key}_{kind}_{level}"] for r in records)
+    summary |= _agreement(by_patient)
+    return summary
+
+
+def _agreement(by_patient: dict) -> dict:
+    """Correlation, bias and standard deviation of the difference, model minus expert."""
+    pairs = defaultdict(list)
+    for rows in by_patient.values():
+        phases = {r["phase"]: r for r in rows}
+        if set(phases) != {"ED", "ES"}:
+            continue
+        for kind in ("", "_expert"):
+            ed, es = phases["ED"], phases["ES"]
+            for s in (LV, RV):
+                end_diastolic, end_systolic = ed[f"{s.key}{kind}_ml"], es[f"{s.key}{kind}_ml"]
+                pairs[f"{s.key}_EDV_ml", kind].append(end_diastolic)
+                pairs[f"{s.key}_ESV_ml", kind].append(end_systolic)
+                pairs[f"{s.key}_EF_percent", kind].append(100 * (1 - end_systolic / max(end_diastolic, 1e-6)))
+            pairs["LV_mass_g", kind].append(ed[f"{MYO.key}{kind}_ml"] * MYOCARDIAL_DENSITY)
+    agreement = {}
+    for name in {key for key, _ in pairs}:
+        mine, theirs = np.array(pairs[name, ""]), np.array(pairs[name, "_expert"])
+        agreement[name] = {
+            "r": round(float(np.corrcoef(mine, theirs)[0, 1]), 4),
+            "bias": round(float((mine - theirs).mean()), 2),
+            "sd": round(float((mine - theirs).std(ddof=1)), 2),
+        }
+    return dict(sorted(agreement.items()))
+
+
+def table(summary: dict) -> str:
+    """The figures of a summary as Markdown, for a card."""
+
+    def cell(key):
+        v = summary[key]
+        digits = 1 if "mm" in key else 3
+        return f"{v['mean']:.{digits}f} ({v['low']:.{digits}f}-{v['high']:.{digits}f})"
+
+    lines = [
+        f"{summary['patients']} patients, {summary['stacks']} stacks. Mean (95 % interval, patient bootstrap).",
+        "",
+        "| | RV | Myocardium | LV cavity |",
+        "|---|---|---|---|",
+    ]
+    order = (RV, MYO, LV)
+    for phase in ("ED", "ES"):
+        lines.append(f"| Dice {phase} | " + " | ".join(cell(f"{s.key}_{phase}_dice") for s in order) + " |")
+    for phase in ("ED", "ES"):
+        lines.append(
+            f"| Hausdorff {phase}, mm | " + " | ".join(cell(f"{s.key}_{phase}_hausdorff_mm") for s in order) + " |"
+        )
+    for level in LEVELS:
+        lines.append(f"| Dice {level} | " + " | ".join(cell(f"{s.key}_{level}_dice") for s in order) + " |")
+    for level in LEVELS:
+        counts = (
+            "{} / {} of {}".format(*(summary[f"{s.key}_{level}_{kind}"] for kind in ("missed", "false", "slices")))
+            for s in order
+        )
+        lines.append(f"| slices missed / false, {level} | " + " | ".join(counts) + " |")
+    lines += [
+        "",
+        f"Mean Dice of the three structures {cell('mean_dice')}; "
+        f"LV region (cavity and myocardium) {cell('LV_region_dice')}; pixel accuracy {cell('pixel_accuracy')}.",
+        f"Anatomically impossible sections: {summary['impossible_sections']} of {summary['sections']}.",
+        "",
+        "| against the expert | r | bias | SD of difference |",
+        "|---|---|---|---|",
+    ]
+    for key, value in summary.items():
+        if isinstance(value, dict) and "r" in value:
+            name, unit = key.rsplit("_", 1)
+            unit = {"ml": "mL", "percent": "%", "g": "g"}[unit]
+            lines.append(
+                f"| {name.replace('_', ' ')}, {unit} | {value['r']:.3f} | {value['bias']:+.1f} | {value['sd']:.1f} |"
+            )
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    from CardiacAILib.engines import load_model, open_engine
+
+    parser = argparse.ArgumentParser(prog="cardiacai-evaluate", description=__doc__)
+    parser.add_argument("model", help="name of a shipped model, or a model folder")
+    parser.add_argument("data", type=Path, help="ACDC folder with patients.csv and training/")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="JSON file of every record and the summary")
+    parser.add_argument("--split", choices=("validation", "holdout", "train"), default="holdout")
+    parser.add_argument("--fold", type=int, default=4, help="the held-out fold of the training patients")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--precision", default="f32")
+    parser.add_argument("--no-correction", action="store_true", help="leave out the anatomical correction")
+    arguments = parser.parse_args(argv)
+    engine = open_engine(load_model(arguments.model), arguments.engine, arguments.precision)
+    cases = [case for case in list_cases(arguments.data) if _wanted(case, arguments.split, arguments.fold)]
+    records = []
+    for number, case in enumerate(cases):
+        records.append(evaluate_case(case, engine, not arguments.no_correction))
+        print(f"\r{number + 1} of {len(cases)}", end="", flush=True)
+    summary = summarise(records)
+    report = {
+        "model": engine.model.name,
+        "version": engine.model.version,
+        "engine": f"{engine.name} {engine.precision}",
+        "split": arguments.split,
+        "correction": not arguments.no_correction,
+        "machine": platform.machine(),
+        "summary": summary,
+        "records": records,
+    }
+    temporary = arguments.out.with_suffix(".tmp")
+    temporary.write_text(json.dumps(report, indent=1))
+    temporary.replace(arguments.out)
+    print("\n" + table(summary))
+    return 0
+
+
+def _wanted(case: Case, split: str, fold: int) -> bool:
+    if split == "validation":
+        return case.split == "validation"
+    return case.split == "train" and (case.fold == fold) == (split == "holdout")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
