@@ -1,0 +1,141 @@
+"""How the page looks: on a screen, light or dark, wide or narrow, and on paper."""
+
+from ..labels import STRUCTURES
+
+_STRUCTURES = "".join(f".{s.key}{{--ink:rgb{s.color}}}" for s in STRUCTURES)
+
+CSS = (
+    """
+:root{color-scheme:light dark;--page:#f4f5f7;--card:#fff;--text:#16191d;--soft:#545b66;--line:#d9dde3;
+--warn:#8a3b00;--warn-back:#fff1e0;--warn-edge:#d98324;--note:#1d4b7a;--note-back:#e9f2fb;--note-edge:#4d8fd1;
+--ok:#1e5b35;--ok-back:#e8f5ec;--ok-edge:#4ba36d;--focus:#1769c4;--dark:#101216}
+@media (prefers-color-scheme:dark){:root{--page:#0c0e11;--card:#16191e;--text:#e8eaee;--soft:#a3abb7;--line:#2c323b;
+--warn:#ffc98a;--warn-back:#2e2010;--warn-edge:#b56c1d;--note:#a9d1fa;--note-back:#112030;--note-edge:#3d76ad;
+--ok:#a4dfb8;--ok-back:#10241a;--ok-edge:#3d8558;--focus:#7db8f5}}
+*{box-sizing:border-box}
+html{-webkit-text-size-adjust:100%}
+body{margin:0;background:var(--page);color:var(--text);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
+"Helvetica Neue",Arial,sans-serif}
+.banner{background:#f2b233;color:#1c1300;padding:.5rem 1rem;text-align:center;font-weight:600}
+main,footer{max-width:1240px;margin:0 auto;padding:0 1.25rem}
+h1{font-size:1.7rem;line-height:1.2;margin:1.5rem 0 .2rem;overflow-wrap:anywhere}
+h2{font-size:1.1rem;margin:0 0 .75rem}
+p{margin:.4rem 0}
+.soft,figcaption,caption,dt{color:var(--soft)}
+.sub{margin:0 0 1.25rem;color:var(--soft)}
+.card{position:relative;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1.1rem 1.25rem;
+margin:0 0 1.1rem}
+.flags{list-style:none;margin:0 0 1.1rem;padding:0;display:grid;gap:.5rem}
+.flag{display:grid;grid-template-columns:5.6rem 1fr;
+border:1px solid var(--note-edge);border-left-width:6px;border-radius:8px;background:var(--note-back);
+color:var(--note);padding:.55rem .9rem}
+.pair.even{align-items:start;margin:.75rem 0 0}
+.flag.warning{border-color:var(--warn-edge);background:var(--warn-back);color:var(--warn)}
+.flag.none{border-color:var(--ok-edge);background:var(--ok-back);color:var(--ok)}
+.pair{display:grid;gap:1.1rem;grid-template-columns:minmax(0,1fr);margin:0 0 1.1rem}
+.pair>.card{margin:0}
+@media (min-width:860px){.pair{grid-template-columns:minmax(0,1fr) 340px}.pair.even{grid-template-columns:1fr 1fr}}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+caption{text-align:left;font-size:.9rem;padding:0 0 .4rem}
+th,td{padding:.4rem .6rem;text-align:right;border-top:1px solid var(--line);white-space:nowrap}
+thead th{border-top:0;font-size:.85rem;font-weight:600;color:var(--soft);vertical-align:bottom}
+th:first-child{text-align:left;padding-left:0}
+tbody th{font-weight:400;white-space:normal}
+tr>:last-child{padding-right:0}
+.value{font-weight:650;font-size:1.15rem}
+.unit{color:var(--soft);font-size:.85rem;font-weight:400;display:inline-block;min-width:1.6rem;text-align:left;
+margin-left:.3rem}
+table+table,.scroll+.scroll{margin-top:1.1rem}
+figure{margin:0}
+figcaption{font-size:.85rem;padding:.4rem .1rem 0;line-height:1.35}
+svg{display:block;width:100%;height:auto;background:#000;border-radius:6px}
+.overview{max-height:360px}
+.marks text{fill:#f2f4f7;stroke:#000;stroke-opacity:.75;paint-order:stroke;stroke-linejoin:round;font-weight:600}
+.marks .bar{fill:none;stroke:#f2f4f7;stroke-width:1.6px;vector-effect:non-scaling-stroke}
+.result path,.truth path{fill:none;stroke:var(--ink);stroke-width:1.7px;vector-effect:non-scaling-stroke;
+stroke-linejoin:round}
+.truth path{stroke:#fff;stroke-width:1.3px;stroke-dasharray:4 3}
+.overview .result path{stroke-width:1.1px}
+.window{fill:none;stroke:#fff;stroke-width:1.2px;stroke-dasharray:5 4;vector-effect:non-scaling-stroke}
+.chart{background:var(--dark);padding:.4rem;color:#c3c9d2;max-width:640px}
+.chart text{fill:currentColor;font-size:11px}
+.chart .rule{stroke:#333a44;stroke-width:1}
+.chart polyline{fill:none;stroke:var(--ink);stroke-width:2;stroke-linejoin:round}
+.chart polyline.truth{stroke-dasharray:4 4;stroke-width:1.4}
+.chart circle{fill:var(--ink)}
+.key{list-style:none;margin:0;padding:0;display:flex;flex-wrap:wrap;gap:.3rem 1.1rem;font-size:.9rem}
+.key li{display:flex;align-items:center;gap:.45rem}
+.swatch{width:30px;height:16px;border-radius:3px;background:#101216;display:inline-flex;
+align-items:center;padding:0 5px}
+.swatch::before{content:"";flex:1;border-top:2.5px solid var(--ink)}
+.swatch.truth::before{border-top:2px dashed #fff}
+.dot{display:inline-block;width:.6rem;height:.6rem;border-radius:50%;background:var(--ink);
+border:1px solid rgb(0 0 0/.35)}
+.tools{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem 1.3rem;margin:0 0 .8rem}
+.switch{position:absolute;opacity:0;pointer-events:none}
+.tools label{cursor:pointer;border:1px solid var(--line);border-radius:999px;padding:.25rem .8rem .25rem .6rem;
+font-size:.9rem;user-select:none}
+.tools label::before{content:"";display:inline-block;width:.85rem;height:.85rem;border:1.5px solid var(--soft);
+border-radius:4px;margin-right:.45rem;vertical-align:-.1rem}
+#outlines:checked~.tools [for=outlines]::before,#truth:checked~.tools [for=truth]::before,
+#beside:checked~.tools [for=beside]::before,#large:checked~.tools [for=large]::before
+{background:var(--focus);border-color:var(--focus);box-shadow:inset 0 0 0 2px var(--card)}
+#outlines:focus-visible~.tools [for=outlines],#truth:focus-visible~.tools [for=truth],
+#beside:focus-visible~.tools [for=beside],#large:focus-visible~.tools [for=large]
+{outline:3px solid var(--focus);outline-offset:2px}
+.grid{--tile:250px;display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--tile)),1fr))}
+.plain{display:none}
+#outlines:not(:checked)~.grid :is(.result,.truth),#truth:not(:checked)~.grid .truth{display:none}
+#beside:checked~.grid{--tile:500px}
+#large:checked~.grid{--tile:480px}
+#beside:checked~#large:checked~.grid{--tile:900px}
+#beside:checked~.grid .pics{grid-template-columns:1fr 1fr}
+#beside:checked~.grid .plain{display:block}
+.pics{display:grid;gap:4px}
+.grid+p{margin:1rem 0 0;font-size:.9rem}
+.slice:active :is(.result,.truth){display:none}
+figcaption b{color:var(--text)}
+.areas{display:block}
+.areas>span{white-space:nowrap;margin-right:.6rem}
+summary{cursor:pointer}
+summary h2{display:inline}
+summary:focus-visible{outline:3px solid var(--focus);outline-offset:3px}
+details>*+*{margin-top:.75rem}
+dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.25rem 1.2rem;margin:0}
+dd{margin:0;overflow-wrap:anywhere}
+footer{padding-bottom:2rem;font-size:.9rem;color:var(--soft)}
+@media (max-width:520px){
+main,footer{padding:0 .75rem}
+.card{padding:.9rem .9rem}
+.value{font-size:1rem}
+.unit{min-width:1.3rem;margin-left:.15rem}
+th,td{padding:.35rem .3rem}
+.percent{display:none}
+.flag{grid-template-columns:1fr}
+}
+@media print{
+:root{color-scheme:light;--page:#fff;--card:#fff;--text:#000;--soft:#444;--line:#bbb;--warn:#000;--warn-back:#fff;
+--note:#000;--note-back:#fff;--ok:#000;--ok-back:#fff}
+@page{margin:14mm}
+*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+body{font-size:10.5pt}
+main,footer{max-width:none;padding:0}
+.card{border:0;padding:0;margin:0 0 6mm}
+.banner{background:#fff;color:#000;border:1.5pt solid #000}
+.pair{grid-template-columns:minmax(0,1fr) 58mm}
+.pair.even{grid-template-columns:1fr 1fr}
+.tools label,.screen{display:none}
+.result path{stroke-width:.9px}
+.truth path{stroke-width:.7px;stroke-dasharray:2.5 2}
+th,td{padding:.2rem .5rem}
+.grid{--tile:80mm;grid-template-columns:1fr 1fr;gap:4mm}
+.grid .pics{grid-template-columns:1fr 1fr!important}
+.grid .plain{display:block!important}
+.slice :is(.result,.truth){display:inline!important}
+figure,.flag,tr,.chart{break-inside:avoid}
+h2{break-after:avoid}
+}
+"""
+    + _STRUCTURES
+).strip()
