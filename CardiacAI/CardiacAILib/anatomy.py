@@ -40,11 +40,12 @@ def correct(labels: np.ndarray) -> np.ndarray:
     myocardium round the LV cavity. Which of these steps pay was measured on held-out training patients: see the card.
     """
     labels = labels.copy()
-    left = np.isin(labels, (MYO.value, LV.value))
-    labels[left & ~_largest(left)] = BACKGROUND
-    right = labels == RV.value
-    labels[right & ~_largest(right)] = BACKGROUND
-    for section in labels:
+    heart = labels[:, *_box(labels.any(axis=0))]  # a view: most of a picture is background
+    left = np.isin(heart, (MYO.value, LV.value))
+    heart[left & ~_largest(left)] = BACKGROUND
+    right = heart == RV.value
+    heart[right & ~_largest(right)] = BACKGROUND
+    for section in heart:
         _one_piece_each(section)
         _fill_holes(section)
         _close_ring(section)
@@ -57,11 +58,9 @@ def impossible(section: np.ndarray, pixel_spacing: tuple[float, float]) -> list[
     """Names of the criteria that a section breaks. section: (rows, columns) labels. pixel_spacing: (row, column) mm."""
     from scipy import ndimage
 
-    # Cut to the heart with a margin: the criteria are local, and the picture is mostly background.
-    rows, columns = (np.flatnonzero(section.any(axis=a)) for a in (1, 0))
-    if rows.size == 0:
+    if not section.any():
         return []
-    section = np.pad(section[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 3)
+    section = np.pad(section[_box(section > 0)], 2)
     lv, rv, myo = (section == s.value for s in (LV, RV, MYO))
     broken = {
         "holes_in_lv": _filled(lv).sum() > lv.sum(),
@@ -81,6 +80,14 @@ def impossible(section: np.ndarray, pixel_spacing: tuple[float, float]) -> list[
     for name, mask, value in (("lv", lv, LV.value), ("rv", rv, RV.value), ("myo", myo, MYO.value)):
         broken[f"{name}_concavity"] = _concavity(_filled(mask), pixel_spacing) > CONCAVITY_LIMITS[value]
     return [name for name in CRITERIA if broken[name]]
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    """What holds all of a 2D mask, with a pixel to spare where the picture has one."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if rows.size == 0:
+        return slice(0), slice(0)
+    return tuple(slice(max(index[0] - 1, 0), index[-1] + 2) for index in (rows, columns))
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
@@ -145,16 +152,17 @@ def _gap(one: np.ndarray, other: np.ndarray) -> bool:
 def _concavity(mask: np.ndarray, pixel_spacing) -> float:
     """Depth in mm of the deepest dent between an outline and its convex hull; one pixel of it is rounding."""
     from scipy import ndimage
-    from scipy.spatial import Delaunay, QhullError
+    from scipy.spatial import ConvexHull, QhullError
 
-    points = np.argwhere(mask)
+    points = np.argwhere(mask & ~ndimage.binary_erosion(mask))  # the outline spans the same hull
     if len(points) < 4:
         return 0.0
     try:
-        inside = Delaunay(points).find_simplex(np.argwhere(np.ones(mask.shape))) >= 0
+        sides = ConvexHull(points).equations  # normal and offset of each; inside is not positive
     except QhullError:  # all on one line: no area, no dent
         return 0.0
-    hull = inside.reshape(mask.shape) | mask
+    grid = np.indices(mask.shape).reshape(2, -1)
+    hull = (sides[:, :2] @ grid + sides[:, 2:] <= 1e-9).all(axis=0).reshape(mask.shape)
     dent = ndimage.binary_erosion(hull & ~mask, EIGHT)
     return float((ndimage.distance_transform_edt(hull, sampling=pixel_spacing) * dent).max())
 

@@ -74,7 +74,7 @@ class Phantom:
 def short_axis_phantom(
     heart: Heart | None = None,
     *,
-    shape: tuple[int, int, int] = (12, 224, 208),
+    shape: tuple[int, int, int] = (13, 224, 208),
     spacing: tuple[float, float, float] = (1.4, 1.4, 8.0),
     centre: tuple[float, float] = (12.0, -8.0),
     above_base: int = 1,
