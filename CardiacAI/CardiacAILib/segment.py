@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from . import __version__, anatomy, quality
+from .engines.blas import one_blas_thread
 from .errors import InputError
 from .images.grid import Grid
 from .images.stack import ShortAxisStack, short_axis_stack
@@ -44,6 +45,7 @@ class Segmentation:
     provenance: dict
 
 
+@one_blas_thread()  # the matrices are small: more threads only wait for each other
 def segment(
     volume: Volume, engine, *, slice_axis: str | None = None, progress: Progress = lambda fraction, text: None
 ) -> Segmentation:

@@ -1,0 +1,151 @@
+"""A model folder (a MONAI bundle, see `CardiacAITraining.bundle`): what it says of itself, and that it is undamaged."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+
+from ..errors import ModelError
+
+_REMEDY = "Reinstall CardiacAI, or copy the model folder again from where it came."
+
+_SUMS = "SHA256SUMS"
+_METADATA = "configs/metadata.json"
+_INFERENCE = "configs/inference.json"
+_NETWORK = "models/model.onnx"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How the network wants its slices, read from the bundle's MONAI transforms.
+
+    spacing: mm of its square pixels. size: (rows, columns) of its window. percentiles: (lower, upper) of the whole
+    windowed stack, brought to 0 and 1 and clipped there.
+    """
+
+    spacing: float
+    size: tuple[int, int]
+    percentiles: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checked model folder.
+
+    name, version: from its metadata. license: one line; the full terms are in `license_text`.
+    metadata: configs/metadata.json as it stands.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    license: str
+    metadata: dict
+    preprocessing: Preprocessing
+
+    @cached_property
+    def network(self) -> bytes:
+        """The ONNX file, checked. Raises ModelError."""
+        return _read_checked(self.folder, _NETWORK)
+
+    @cached_property
+    def license_text(self) -> str:
+        """The terms of the weights, checked. Raises ModelError."""
+        return _read_checked(self.folder, "LICENSE").decode("utf-8")
+
+
+def shipped_models() -> list[Model]:
+    """The models that came with CardiacAI, by name. Raises ModelError when one is damaged."""
+    weights = Path(str(resources.files("CardiacAILib") / "weights"))
+    folders = sorted(path.parent for path in weights.glob(f"*/{_SUMS}"))
+    return [load_model(folder) for folder in folders]
+
+
+def load_model(name_or_folder: str | Path) -> Model:
+    """A model by the name of a shipped one, or by its folder. Raises ModelError."""
+    folder = Path(name_or_folder)
+    if not folder.is_dir():
+        models = shipped_models()
+        for model in models:
+            if str(name_or_folder) in (model.name, model.folder.name):
+                return model
+        names = ", ".join(sorted({model.name for model in models})) or "none"
+        raise ModelError(f"There is no model '{name_or_folder}'. Give a model folder or one of: {names}.")
+    metadata = _read_json(folder, _METADATA)
+    inference = _read_json(folder, _INFERENCE)
+    try:
+        return Model(
+            folder=folder,
+            name=metadata["name"],
+            version=metadata["version"],
+            license=metadata["license"],
+            metadata=metadata,
+            preprocessing=_read_preprocessing(inference["preprocessing"]["transforms"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"Model {folder} does not describe itself as this version expects ({error!r}). {_REMEDY}"
+        ) from error
+
+
+def _read_json(folder: Path, name: str) -> dict:
+    try:
+        return json.loads(_read_checked(folder, name))
+    except ValueError as error:
+        raise ModelError(f"{folder / name} is not JSON: {error}. {_REMEDY}") from error
+
+
+def _read_checked(folder: Path, name: str) -> bytes:
+    """The content of one file, compared with SHA256SUMS as it is read: what was checked is what runs."""
+    try:
+        sums = (folder / _SUMS).read_text(encoding="utf-8")
+        content = (folder / name).read_bytes()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{folder} is not a complete model folder: {error}. {_REMEDY}") from error
+    expected = {path: digest for digest, _, path in (line.partition("  ") for line in sums.splitlines())}
+    if expected.get(name) != hashlib.sha256(content).hexdigest():
+        raise ModelError(f"{folder / name} is damaged: it differs from what {_SUMS} says. {_REMEDY}")
+    return content
+
+
+#: MONAI configuration: keep only the voxel size of where an image lies.
+UPRIGHT = (
+    "$lambda x: monai.data.MetaTensor("
+    "x, meta=x.meta | {'affine': np.diag([*monai.data.affine_to_spacing(x.affine), 1.0])})"
+)
+
+#: The transforms this version carries out, in order. Those marked None need nothing read from them.
+_KNOWN = {
+    "LoadImaged": {},
+    "EnsureChannelFirstd": {},
+    "Lambdad": {"func": UPRIGHT},
+    "Spacingd": {"mode": "bilinear", "padding_mode": "border"},
+    "BorderPadd": None,  # these two place the window when `monai.bundle` is told where; here the heart is found first
+    "SpatialCropd": None,
+    "ResizeWithPadOrCropd": {"mode": "constant"},
+    "ScaleIntensityRangePercentilesd": {"b_min": 0.0, "b_max": 1.0, "clip": True},
+    "Transposed": {"indices": [0, 2, 1, 3]},
+}
+
+
+def _read_preprocessing(transforms: list[dict]) -> Preprocessing:
+    """Raises ModelError when the transforms are not the chain this version knows: better no result than a wrong one."""
+    names = [transform["_target_"] for transform in transforms]
+    if names != list(_KNOWN):
+        raise ModelError(
+            f"This version of CardiacAI does not know the model's preprocessing ({', '.join(names)}). "
+            "Install the version that the model was made for."
+        )
+    found = dict(zip(names, transforms, strict=True))
+    for name, settings in _KNOWN.items():
+        for key, value in (settings or {}).items():
+            if found[name].get(key) != value:
+                raise ModelError(f"This version of CardiacAI does not know {name} with {key}={found[name].get(key)!r}.")
+    row, column, through = found["Spacingd"]["pixdim"]
+    rows, columns, slices = found["ResizeWithPadOrCropd"]["spatial_size"]
+    if row != column or through != -1 or slices != -1:
+        raise ModelError("This version of CardiacAI needs square pixels and slices as they are.")
+    intensity = found["ScaleIntensityRangePercentilesd"]
+    return Preprocessing(float(row), (int(rows), int(columns)), (float(intensity["lower"]), float(intensity["upper"])))

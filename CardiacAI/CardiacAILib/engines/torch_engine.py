@@ -1,0 +1,88 @@
+"""The engine for CUDA, where PyTorch is there already. Needs neither MONAI nor the onnx package."""
+
+import numpy as np
+
+from ..errors import EngineError
+from .engine import Engine
+from .graph import Node, read_graph
+from .model import Model
+
+
+def cuda_works() -> bool:
+    """Whether PyTorch can really compute on a GPU: an old driver or card shows only when used."""
+    import torch
+
+    try:
+        return torch.cuda.is_available() and float((torch.ones(2, device="cuda") * 2).sum()) == 4.0
+    except RuntimeError:
+        return False
+
+
+class TorchEngine(Engine):
+    """f32 on the GPU if one works, else on the CPU. Out of GPU memory: goes on on the CPU, and says so in `notes`."""
+
+    name = "torch"
+    batch = 8
+
+    def __init__(self, model: Model, device: str | None = None) -> None:
+        super().__init__(model, "f32", device or ("CUDA" if cuda_works() else "CPU"))
+        self._graph = read_graph(model.network)
+        self._last_use = self._graph.last_use()
+        self._load()
+
+    def _load(self) -> None:
+        import torch
+
+        self._torch_device = torch.device(self.device.lower())
+        self._weights = {
+            node.output: [torch.from_numpy(array.copy()).to(self._torch_device) for array in (node.weight, node.bias)]
+            for node in self._graph.nodes
+            if node.weight is not None
+        }
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        import torch
+
+        try:
+            return self._compute(images)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            self.notes.append("The GPU ran out of memory; computed on the CPU instead.")
+            self.device = "CPU"
+            self._load()
+            return self._compute(images)
+        except RuntimeError as error:
+            raise EngineError(
+                f"PyTorch failed: {error}. Choose another engine with --engine openvino or numpy."
+            ) from error
+
+    def _compute(self, images: np.ndarray) -> np.ndarray:
+        import torch
+
+        # cuDNN would otherwise compute f32 convolutions in TF32, ten bits of mantissa
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            values = {self._graph.input: torch.from_numpy(images).to(self._torch_device)}
+            for index, node in enumerate(self._graph.nodes):
+                values[node.output] = self._apply(node, [values[name] for name in node.inputs])
+                for name in node.inputs:
+                    if self._last_use[name] == index:
+                        values.pop(name, None)
+            return values[self._graph.output].cpu().numpy()
+
+    def _apply(self, node: Node, images: list):
+        import torch
+        from torch.nn import functional
+
+        match node.op:
+            case "Conv":
+                weight, bias = self._weights[node.output]
+                return functional.conv2d(images[0], weight, bias, padding="same")
+            case "ConvTranspose":
+                weight, bias = self._weights[node.output]
+                return functional.conv_transpose2d(images[0], weight, bias, stride=2)
+            case "LeakyRelu":
+                return functional.leaky_relu(images[0], node.slope)
+            case "MaxPool":
+                return functional.max_pool2d(images[0], 2)
+            case "Concat":
+                return torch.cat(images, dim=1)

@@ -1,0 +1,185 @@
+"""make bench: how long CardiacAI takes, as shares of the seeds' U-Net on the same machine in the same run.
+
+One stack of 10 slices of 256x256 pixels. The measure is the seeds' 64-1024 U-Net in eager PyTorch, f32, on those
+pixels, network alone. Against it: the whole job with the model loaded (read the .nii.gz, segment, write the labels),
+the network alone, and the first run of the command, process start and full report included. Each row is a process of
+its own, so that its peak memory is its own; times are medians. Ratios carry over to other machines, times do not.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SHAPE, SPACING = (10, 256, 256), (1.4, 1.4, 10.0)
+
+ROWS = (("openvino", "bf16"), ("openvino", "f32"), ("torch", "f32"), ("numpy", "f32"))
+
+#: How many times faster than the seeds' U-Net (targets.md), memory in MB.
+AIMS = {("openvino", "bf16"): {"job": 40}, ("openvino", "f32"): {"job": 20, "first": 6}, ("numpy", "f32"): {"job": 4}}
+MEMORY_AIM = 1500
+
+
+def median_seconds(function: Callable[[], object], repeats: int) -> float:
+    """Median of some runs after one that warms up."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
+
+
+def peak_megabytes() -> float:
+    """Of this process since it started."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def bench_seed(repeats: int) -> dict:
+    """The measure: the seeds' network in eager PyTorch."""
+    import torch
+
+    from .networks import SeedUNet
+
+    torch.manual_seed(0)
+    network, images = SeedUNet().eval(), torch.rand(SHAPE[0], 1, *SHAPE[1:])
+    with torch.inference_mode():
+        seconds = median_seconds(lambda: network(images), repeats)
+    return {"network": seconds, "memory": peak_megabytes()}
+
+
+def bench_engine(model_name: str, name: str, precision: str, image: Path, repeats: int) -> dict:
+    """Seconds to load, of the network and of the job; or `why_not`."""
+    import numpy as np
+
+    from CardiacAILib.engines import load_model, open_engine
+    from CardiacAILib.errors import EngineError
+    from CardiacAILib.images.reader import read_volume
+    from CardiacAILib.images.writer import write_labels
+    from CardiacAILib.segment import segment
+
+    start = time.perf_counter()
+    try:
+        engine = open_engine(load_model(model_name), name, precision)
+    except EngineError as error:
+        return {"why_not": str(error)}
+    result = {"load": time.perf_counter() - start, "device": engine.device}
+    slices = np.random.default_rng(0).random((SHAPE[0], 1, *engine.model.preprocessing.size), np.float32)
+    result["network"] = median_seconds(lambda: engine.run(slices), repeats)
+    out = image.with_name("labels.nii.gz")
+    result["job"] = median_seconds(lambda: write_labels(segment(read_volume(image), engine).labels, out), repeats)
+    return result | {"memory": peak_megabytes(), "notes": engine.notes}
+
+
+def bench_first_run(model_name: str, name: str, precision: str, image: Path, repeats: int) -> float:
+    """Seconds of the whole command, from nothing to the report."""
+    command = [sys.executable, "-m", "CardiacAILib.cli", "segment", str(image), "-o", str(image.with_name("out"))]
+    command += ["--model", model_name, "--engine", name, "--precision", precision, "--accept-license", "--quiet"]
+    consent = {"CARDIACAI_HOME": str(image.parent)}  # the terms are accepted for this run, not for the user
+    return median_seconds(lambda: _python(command, consent), repeats)
+
+
+def write_image(path: Path) -> None:
+    """The stack: a synthetic heart."""
+    from CardiacAILib.images.volume import Volume
+    from CardiacAILib.images.writer import write_volume
+    from CardiacAILib.phantom import short_axis_phantom
+
+    image: Volume = short_axis_phantom(shape=SHAPE, spacing=SPACING).image
+    write_volume(image.with_array(image.array.round().astype("int16")), path)
+
+
+def bench(model_name: str, repeats: int) -> dict:
+    """All rows. Returns JSON values: `seed`, and `rows` with seconds, MB and `faster` (times the seeds' network)."""
+    import platform
+
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "stack.nii.gz"
+        write_image(image)
+        seed = _row("seed", repeats)
+        rows = []
+        for name, precision in ROWS:
+            row = {"engine": name, "precision": precision}
+            row |= _row(name, repeats, "--precision", precision, "--model", model_name, "--image", str(image))
+            if "why_not" not in row:
+                row["first"] = bench_first_run(model_name, name, precision, image, max(1, repeats // 2))
+                row["faster"] = {key: seed["network"] / row[key] for key in ("network", "job", "first")}
+            rows.append(row)
+    return {"machine": platform.platform(), "stack": SHAPE, "seed": seed, "rows": rows}
+
+
+def _row(name: str, repeats: int, *arguments: str) -> dict:
+    module = [sys.executable, "-m", "CardiacAITraining.bench", "--repeats", str(repeats), "--row", name]
+    return json.loads(_python([*module, *arguments]))
+
+
+def _python(command: list[str], variables: dict[str, str] | None = None) -> str:
+    environment = os.environ | (variables or {})
+    folder = Path(__file__).parents[1]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command[1:4])} failed:\n{result.stderr}")
+    return result.stdout
+
+
+def table(result: dict) -> str:
+    """For a terminal."""
+    seed = result["seed"]
+    lines = [
+        f"Seeds' 64-1024 U-Net, eager PyTorch f32, {'x'.join(map(str, SHAPE))}: "
+        f"{seed['network']:.2f} s, {seed['memory']:.0f} MB",
+        "",
+        f"{'':15}{'load':>8}{'network alone':>20}{'read to labels':>20}{'first run':>20}{'memory':>10}",
+    ]
+    for row in result["rows"]:
+        line = f"{row['engine'] + ' ' + row['precision']:15}"
+        if "why_not" in row:
+            lines.append(f"{line}  {row['why_not']}")
+            continue
+        cells = (f"{row[key]:.3f} s 1/{row['faster'][key]:.1f}" for key in ("network", "job", "first"))
+        lines.append(f"{line}{row['load']:6.2f} s" + "".join(f"{c:>20}" for c in cells) + f"{row['memory']:7.0f} MB")
+        lines += [f"{'':15}  {verdict}" for verdict in verdicts(row)]
+    return "\n".join(lines)
+
+
+def verdicts(row: dict) -> list[str]:
+    """Each aim of the row and whether it is met."""
+    names = {"job": "read to labels", "first": "first run"}
+    aims = AIMS.get((row["engine"], row["precision"]), {})
+    found = [
+        f"aim {names[key]} 1/{aim}: {'met' if row['faster'][key] >= aim else 'missed'}" for key, aim in aims.items()
+    ]
+    return [*found, f"aim under {MEMORY_AIM} MB: {'met' if row['memory'] < MEMORY_AIM else 'missed'}"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m CardiacAITraining.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="cine_short_axis", help="shipped model or model folder (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="runs that each median is of (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--row", help=argparse.SUPPRESS)  # one row, in a process of its own
+    parser.add_argument("--precision", default="f32", help=argparse.SUPPRESS)
+    parser.add_argument("--image", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.row == "seed":
+        print(json.dumps(bench_seed(options.repeats)))
+    elif options.row:
+        arguments = (options.model, options.row, options.precision, options.image, options.repeats)
+        print(json.dumps(bench_engine(*arguments)))
+    else:
+        result = bench(options.model, options.repeats)
+        print(json.dumps(result, indent=2) if options.json else table(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Fixtures shared by the rooms."""
+
+from pathlib import Path
+
+import pytest
+
+FEATURES = (16, 32, 64, 128, 256, 16)  # the shipped network's
+
+
+@pytest.fixture(scope="session")
+def probe_network():
+    """An untrained network that behaves like a trained one: settled BatchNorm, all four labels in its answers."""
+    torch = pytest.importorskip("torch")
+    from monai.networks.nets import BasicUNet
+
+    torch.manual_seed(20261121)
+    activation = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
+    network = BasicUNet(2, 1, 4, features=FEATURES, act=activation, norm="batch")
+    pictures = torch.nn.functional.interpolate(torch.rand(4, 1, 16, 16), (64, 64), mode="bicubic")
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.3)
+        for _ in range(20):
+            network(pictures)
+        network.eval()
+        logits = network(pictures).transpose(0, 1).flatten(1)
+        network.final_conv.weight *= 2 / logits.std(1)[:, None, None, None]
+        network.final_conv.bias.copy_((network.final_conv.bias - logits.mean(1)) * 2 / logits.std(1))
+    return network
+
+
+@pytest.fixture(scope="session")
+def probe_bundle_arguments(probe_network) -> dict:
+    """What `export_bundle` takes besides the folder."""
+    from CardiacAITraining.bundle import REQUIRED_METADATA
+
+    definition = {
+        "_target_": "BasicUNet",
+        "spatial_dims": 2,
+        "in_channels": 1,
+        "out_channels": 4,
+        "features": list(FEATURES),
+        "act": ["LeakyReLU", {"negative_slope": 0.1, "inplace": True}],
+        "norm": "batch",
+    }
+    metadata = dict.fromkeys(REQUIRED_METADATA, "for tests")
+    metadata |= {"name": "probe", "version": "0.0.1", "changelog": {"0.0.1": "first"}, "eval_metrics": {}}
+    return {
+        "network_def": definition,
+        "state_dict": probe_network.state_dict(),
+        "metadata": metadata,
+        "preprocessing": {"spacing": 1.5, "size": (128, 128), "percentiles": (1.0, 99.0)},
+        "card": "# Probe\n",
+        "license_text": "Apache-2.0\n",
+    }
+
+
+@pytest.fixture(scope="session")
+def probe_folder(tmp_path_factory, probe_bundle_arguments) -> Path:
+    """A model folder for reading; copy it before damaging it."""
+    from CardiacAITraining.bundle import export_bundle
+
+    return export_bundle(tmp_path_factory.mktemp("models") / "probe", **probe_bundle_arguments)

@@ -1,0 +1,46 @@
+"""The benchmark: what it is measured against, and that its rows run and its table tells the truth."""
+
+import json
+
+import pytest
+
+from CardiacAILib import segment as segmentation
+from CardiacAITraining import bench
+from CardiacAITraining.networks import SeedUNet
+
+
+def test_the_measure_has_31_million_weights():
+    assert sum(weight.numel() for weight in SeedUNet().parameters()) == 31_042_564
+
+
+def test_a_row_runs(probe_folder, tmp_path, monkeypatch, capsys):
+    def without_finding_a_heart(volume, engine):  # the probe network is untrained
+        return segmentation.Segmentation(volume.with_array((volume.array > 0).astype("uint8")), (), (), {})
+
+    monkeypatch.setattr(segmentation, "segment", without_finding_a_heart)
+    bench.write_image(tmp_path / "stack.nii.gz")
+    arguments = ["--row", "numpy", "--repeats", "1", "--model", str(probe_folder)]
+    assert bench.main([*arguments, "--image", str(tmp_path / "stack.nii.gz")]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert min(row[key] for key in ("load", "network", "job", "memory")) > 0
+    assert (tmp_path / "labels.nii.gz").exists()
+
+
+def test_what_cannot_run_says_why(probe_folder, tmp_path):
+    assert "f32 only" in bench.bench_engine(str(probe_folder), "numpy", "bf16", tmp_path / "none.nii.gz", 1)["why_not"]
+
+
+@pytest.mark.parametrize(("job", "verdict"), [(21.0, "1/20: met"), (19.0, "1/20: missed")])
+def test_verdicts_are_honest(job, verdict):
+    faster = {"network": 50.0, "job": job, "first": 7.0}
+    row = {"engine": "openvino", "precision": "f32", "faster": faster, "memory": 1600.0}
+    found = bench.verdicts(row)
+    assert any(verdict in line for line in found)
+    assert "first run 1/6: met" in found[1]
+    assert "missed" in found[2]
+
+
+def test_table_keeps_rows_without_figures():
+    seed = {"network": 7.4, "memory": 1800.0}
+    row = {"engine": "openvino", "precision": "bf16", "why_not": "bf16 is not supported by this CPU."}
+    assert "not supported by this CPU" in bench.table({"seed": seed, "rows": [row]})
