@@ -1,5 +1,6 @@
 """Fixtures shared by the rooms."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,13 @@ def probe_folder(tmp_path_factory, probe_bundle_arguments) -> Path:
     from CardiacAITraining.bundle import export_bundle
 
     return export_bundle(tmp_path_factory.mktemp("models") / "probe", **probe_bundle_arguments)
+
+
+@pytest.fixture(scope="session")
+def acdc() -> Path:
+    """The ACDC folder: $CARDIACAI_DATA/acdc, or shared/data/acdc beside the checkout. Skips where it is not there."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("CARDIACAI_DATA", default)) / "acdc"
+    if not (folder / "patients.csv").exists():
+        pytest.skip("needs the ACDC data, which are not part of the repository; set CARDIACAI_DATA")
+    return folder

@@ -11,6 +11,7 @@ from CardiacAILib.images.volume import Volume
 from CardiacAILib.labels import STRUCTURES
 from CardiacAILib.phantom import Heart, short_axis_phantom
 from CardiacAILib.segment import segment
+from CardiacAITraining.acdc import list_cases
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,28 @@ def test_the_same_voxels_under_any_direction_give_equal_labels(phantom, result, 
     assert np.array_equal(labels.array, result.labels.array)
     assert np.array_equal(labels.direction, turned.direction)
     assert labels.origin == turned.origin
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_every_engine_gives_the_same_labels(phantom, result, name):
+    """Sums are rounded in another order, so a voxel on the fence may differ: at most one in 100,000."""
+    labels = segment(phantom.image, open_engine(load_model("cine_short_axis"), name)).labels.array
+    assert (labels != result.labels.array).mean() <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_every_engine_gives_the_same_labels_on_patients(acdc, engine, name):
+    """Only engines are compared here; the experts' labels are not looked at."""
+    cases = [case for case in list_cases(acdc) if case.split == "validation"][::8]
+    other = open_engine(load_model("cine_short_axis"), name)
+    different = total = 0
+    for case in cases:
+        image, _ = case.load()
+        one, two = (segment(image, e).labels.array for e in (engine, other))
+        different += int((one != two).sum())
+        total += int((one > 0).sum())
+    assert len(cases) == 5
+    assert different <= 1e-4 * total, f"{different} of {total} labelled voxels differ"
 
 
 @pytest.mark.parametrize("angle", [33.0, 101.0, -150.0])

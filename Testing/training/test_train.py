@@ -1,0 +1,117 @@
+"""Training on a tiny synthetic data set: it learns, it can be killed and resumed, it can be repeated."""
+
+import csv
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from CardiacAILib.images.volume import Volume
+from CardiacAILib.images.writer import write_volume
+from CardiacAILib.phantom import random_phantom
+from CardiacAITraining import train as training
+from CardiacAITraining.acdc import list_cases
+from CardiacAITraining.sampling import Sampler
+
+CONFIG = Path(training.__file__).parent / "configs" / "cine_short_axis.toml"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Two patients for training and one for validation, in ACDC's layout."""
+    root = tmp_path_factory.mktemp("acdc")
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, split in enumerate(("train", "train", "validation"), start=1):
+        patient = f"patient{number:03d}"
+        folder = root / "training" / patient
+        folder.mkdir(parents=True)
+        for frame in (1, 9):
+            phantom = random_phantom(rng, shape=(5, 120, 110), spacing=(1.8, 1.8, 10.0))
+            labels = Volume(phantom.labels.array, phantom.labels.spacing)
+            write_volume(phantom.image, folder / f"{patient}_frame{frame:02d}.nii.gz")
+            write_volume(labels, folder / f"{patient}_frame{frame:02d}_gt.nii.gz")
+        rows.append({"patient": patient, "group": "NOR", "ed_frame": 1, "es_frame": 9, "split": split})
+    with open(root / "patients.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return root
+
+
+@pytest.fixture
+def config() -> dict:
+    with open(CONFIG, "rb") as file:
+        config = tomllib.load(file)
+    config["network"]["features"] = [4, 4, 8, 8, 8, 4]
+    config["data"] |= {"folds": 2, "holdout_fold": 1, "phantoms": 1}
+    config["sampling"]["crop"] = 48
+    config["optimiser"] |= {"batch": 4, "steps": 40, "warmup": 4, "evaluate_every": 40, "checkpoint_every": 10}
+    return config
+
+
+def test_folds_are_dealt_within_groups_and_validation_is_never_in_one(data):
+    cases = list_cases(data, folds=2)
+    assert [(c.patient, c.phase, c.split, c.fold) for c in cases] == [
+        ("patient001", "ED", "train", 0),
+        ("patient001", "ES", "train", 0),
+        ("patient002", "ED", "train", 1),
+        ("patient002", "ES", "train", 1),
+        ("patient003", "ED", "validation", -1),
+        ("patient003", "ES", "validation", -1),
+    ]
+
+
+def test_loss_falls_and_everything_to_repeat_the_run_is_beside_it(data, config, tmp_path):
+    config["optimiser"] |= {"steps": 200, "evaluate_every": 200}
+    training.train(config, data, tmp_path)
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    losses = [float(line.split("loss ")[1].split()[0]) for line in lines if "loss" in line]
+    assert losses[-1] < 0.85 * losses[0]
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["trained_on"] == ["patient001"]
+    assert record["held_out"] == ["patient002"]
+    assert record["config"] == config
+    assert (tmp_path / "average.pt").exists()
+
+
+def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(data, config, tmp_path, monkeypatch):
+    training.train(config, data, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    draws = 0
+    draw = Sampler.batch
+
+    def killing(self, count):
+        nonlocal draws
+        draws += 1
+        if draws == 26:  # after the checkpoint at step 20, with work in flight
+            raise Killed
+        return draw(self, count)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Sampler, "batch", killing)
+        training.train(config, data, tmp_path / "broken")
+    training.train(config, data, tmp_path / "broken")
+    whole, resumed = (torch.load(tmp_path / n / "average.pt", weights_only=True) for n in ("whole", "broken"))
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_samples_are_pictures_in_range_with_labels_that_fit_them(data, config):
+    cases = [case for case in list_cases(data, 2) if case.split == "train"]
+    slices = training.load_slices(cases, config)
+    settings = config["sampling"] | config["input"] | config["data"] | {"crop": 96}
+    sampler = Sampler(slices, training.phantom_slices(config), settings, torch.Generator().manual_seed(1))
+    images, labels = sampler.batch(64)
+    assert images.shape == labels.shape == (64, 1, 96, 96)
+    assert images.min() >= 0 and images.max() <= 1
+    assert set(labels.unique().tolist()) == {0, 1, 2, 3}
+    blood, muscle = images[labels == 3].mean(), images[labels == 2].mean()
+    assert blood > muscle + 0.1  # the labels moved with the pictures
+    assert (labels.flatten(1) > 0).any(1).float().mean() > 0.6
