@@ -205,8 +205,9 @@ class _Scene:
         if epi <= 0:
             return picture
         both = np.minimum(from_lv - epi, from_rv - rv) if rv > 0 else from_lv - epi
-        self._paint(picture, both - 4.5 - 3.5 * self.waves, self.fat * 0.9)  # epicardial fat
-        self._paint(picture, both - 2.5, self.muscle)  # RV free wall
+        self._paint(picture, both - 4 - 2 * self.waves, self.fat * 0.9)  # epicardial fat
+        if rv > 0:
+            self._paint(picture, from_rv - rv - 3, self.muscle)  # RV free wall
         if rv > 0:
             self._paint(
                 picture, np.maximum(from_rv - rv, epi - from_lv), self.blood * (0.93 - 0.12 * self.trabeculae.clip(0))
