@@ -1,0 +1,57 @@
+"""What the self tests inside Slicer share: waiting without a running event loop, hearts, consent, panels."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from unittest import mock
+
+import slicer
+
+
+def wait(until: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+    """Lets the application live until a condition holds; AssertionError when it takes too long.
+
+    Timers fire only because of processEvents: under --testing Slicer quits when the script ends.
+    """
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        slicer.app.processEvents()
+        time.sleep(0.01)
+
+
+def openPanel(name: str):
+    """The panel of a module, entered as by a user; also without a main window."""
+    if slicer.util.mainWindow():
+        slicer.util.selectModule(name)
+        return slicer.util.getModuleWidget(name)
+    widget = slicer.util.getModuleWidget(name)
+    widget.enter()
+    return widget
+
+
+def heart(name: str = "heart", seed: int = 0):
+    """A small synthetic stack in the scene; returns the volume node."""
+    from CardiacAILib.mrml import volume_to_node
+    from CardiacAILib.phantom import short_axis_phantom
+
+    phantom = short_axis_phantom(shape=(7, 160, 144), spacing=(1.6, 1.6, 12.0), seed=seed)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    volume_to_node(phantom.image, node)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+@contextlib.contextmanager
+def terms(accepted: bool):
+    """As if the terms had, or had not, been accepted before; the user's own answer is not touched."""
+    with (
+        mock.patch("CardiacAILib.consent.accepted", lambda model: accepted),
+        mock.patch("CardiacAILib.consent.accept", lambda model: None),
+    ):
+        yield
+
+
+def count(nodeClass: str) -> int:
+    """How many nodes of a class are in the scene."""
+    return slicer.mrmlScene.GetNumberOfNodesByClass(nodeClass)

@@ -1,0 +1,139 @@
+"""Scalar volume nodes to `Volume` and back. Slicer thinks in RAS, `Volume` in LPS; this is where they meet."""
+
+import numpy as np
+
+from ..errors import InputError
+from ..images.volume import Volume
+
+#: RAS to LPS and back: the first two axes change sign.
+_LPS = np.diag([-1.0, -1.0, 1.0])
+
+#: Axes may be this far from a right angle (cosine) before the grid counts as sheared.
+_SHEAR = 1e-3
+
+
+def volume_from_node(node) -> Volume:
+    """The voxels of a vtkMRMLScalarVolumeNode, copied, and where they are in the patient.
+
+    Linear parent transforms are hardened into the geometry: the result says where the image is shown, and a transform
+    that scales changes spacing and volumes accordingly. The array stays as stored, (k, j, i).
+
+    oriented is False when the axes run exactly along the patient's: no short-axis plane does, so such a header is one
+    that lost its orientation (ACDC's, for example).
+
+    Raises InputError for anything but one scalar image on a regular grid: label maps, colour and vector images,
+    multi-volumes, empty nodes, non-linear parent transforms, sheared grids.
+    """
+    image = _image_data(node)
+    matrix = world_matrix(node)
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    if not np.all(np.isfinite(matrix)) or spacing.min() <= 0:
+        raise InputError(f"'{node.GetName()}' has no usable voxel size. Set its spacing in the Volumes module.")
+    direction = matrix[:3, :3] / spacing
+    if np.abs(direction.T @ direction - np.eye(3)).max() > _SHEAR:
+        raise InputError(
+            f"The axes of '{node.GetName()}' are not at right angles (gantry tilt, or a transform that shears). "
+            "Resample it to a regular grid first, with the module Resample Scalar/Vector/DWI Volume."
+        )
+    return Volume(
+        array=array_of(image),
+        spacing=tuple(float(s) for s in spacing),
+        origin=tuple(float(x) for x in _LPS @ matrix[:3, 3]),
+        direction=_LPS @ direction,
+        oriented=not np.allclose(np.sort(np.abs(direction), axis=0)[:2], 0, atol=1e-6),
+    )
+
+
+def volume_to_node(volume: Volume, node) -> None:
+    """Fills a vtkMRMLScalarVolumeNode with a single-phase `Volume`; voxels are copied, displays are left alone."""
+    import vtk
+
+    matrix = np.eye(4)
+    matrix[:3, :3] = _LPS @ np.asarray(volume.direction) * np.asarray(volume.spacing)
+    matrix[:3, 3] = _LPS @ np.asarray(volume.origin)
+    image = image_of(volume.array, vtk.vtkImageData())
+    modified = node.StartModify()
+    try:
+        node.SetIJKToRASMatrix(to_vtk(matrix))
+        node.SetAndObserveImageData(image)
+    finally:
+        node.EndModify(modified)
+
+
+def world_matrix(node) -> np.ndarray:
+    """4x4 from voxel index (i, j, k) to RAS millimetres, parent transforms included. Raises InputError: non-linear."""
+    return transform_matrix(node.GetParentTransformNode(), None, node) @ local_matrix(node)
+
+
+def local_matrix(node) -> np.ndarray:
+    """4x4 from voxel index (i, j, k) to the node's own coordinates, parent transforms left out."""
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return from_vtk(matrix)
+
+
+def transform_matrix(source, target, node) -> np.ndarray:
+    """4x4 between two transform nodes (None: world). node: named in the InputError for a non-linear transform."""
+    import slicer
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    if not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(source, target, matrix):
+        raise InputError(
+            f"'{node.GetName()}' is under a non-linear transform, so its voxels are no longer on a regular grid. "
+            "Harden the transform (Transforms module), then try again."
+        )
+    return from_vtk(matrix)
+
+
+def from_vtk(matrix) -> np.ndarray:
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def to_vtk(array: np.ndarray):
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(np.asarray(array, dtype=float).ravel().tolist())
+    return matrix
+
+
+def array_of(image) -> np.ndarray:
+    """Voxels of a vtkImageData as a (k, j, i) copy, whatever extent it starts at."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    flat = vtk_to_numpy(image.GetPointData().GetScalars())
+    return flat.reshape(image.GetDimensions()[::-1]).copy()
+
+
+def image_of(array: np.ndarray, image):
+    """Puts a copy of a (k, j, i) array into a vtkImageData (or a kind of it), extent from zero; returns the image."""
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    image.SetExtent(0, array.shape[2] - 1, 0, array.shape[1] - 1, 0, array.shape[0] - 1)
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    scalars = numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True)
+    scalars.SetName("ImageScalars")  # the name that Slicer's own converters look for
+    image.GetPointData().SetScalars(scalars)
+    return image
+
+
+def _image_data(node):
+    if node is None:
+        raise InputError("No volume is selected.")
+    if not node.IsA("vtkMRMLScalarVolumeNode"):
+        raise InputError(f"'{node.GetName()}' is not a volume. Select a greyscale image.")
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise InputError(f"'{node.GetName()}' is a label map, not an image. Select the image it was drawn on.")
+    image = node.GetImageData()
+    if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
+        raise InputError(f"'{node.GetName()}' holds no voxels.")
+    if image.GetNumberOfScalarComponents() != 1:
+        raise InputError(
+            f"'{node.GetName()}' has {image.GetNumberOfScalarComponents()} values a voxel (colour, vectors or several "
+            "frames in one). Select a greyscale image, or extract one component or frame first."
+        )
+    return image

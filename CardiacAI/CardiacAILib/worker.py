@@ -1,0 +1,178 @@
+"""The process in which Slicer's inference runs: it loads a model once and serves frame after frame.
+
+A crash here leaves the scene unharmed, and a job can always be stopped. Started by `worker_client.WorkerClient`; it
+speaks JSON, one object a line, commands on stdin and events on stdout. Arrays go through .npy files in a folder that
+the client owns and removes.
+
+Commands: {"do": "segment", "id", "image", "labels", "geometry", "model", "engine", "precision", "slice_axis"} and
+{"do": "cancel", "ids": [...]}. Closing stdin ends the process, in the middle of a job too.
+Events: {"event": "hello" | "progress" | "result" | "error", "id", ...}; a cancelled job ends as an error of kind
+"Cancelled".
+"""
+
+import argparse
+import importlib
+import json
+import os
+import queue
+import shutil
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from . import __version__
+from .errors import Cancelled, CardiacAIError
+
+Job = Callable[[dict, Path, Callable[[float, str], None]], dict]
+"""job(command, folder of the arrays, progress) -> what the result event shall hold; plain JSON values."""
+
+
+class SegmentJob:
+    """Does "segment" commands. The engine of the last one stays loaded."""
+
+    def __init__(self):
+        self._key, self._engine = None, None
+
+    def __call__(self, command: dict, folder: Path, progress: Callable[[float, str], None]) -> dict:
+        """command: see the module. Returns labels (file name), measurements, flags, provenance."""
+        import numpy as np
+
+        from .segment import segment
+
+        array = np.load(folder / command["image"], allow_pickle=False)
+        volume = volume_of(array, command["geometry"])
+        progress(0.0, "Loading the model")
+        result = segment(volume, self._open(command), slice_axis=command["slice_axis"], progress=progress)
+        np.save(folder / command["labels"], result.labels.array, allow_pickle=False)
+        return {
+            "labels": command["labels"],
+            "measurements": [asdict(measurement) for measurement in result.measurements],
+            "flags": [asdict(flag) for flag in result.flags],
+            "provenance": result.provenance,
+        }
+
+    def _open(self, command: dict):
+        from .engines import available_engines, load_model, open_engine
+
+        importlib.invalidate_caches()  # an engine may have been installed or removed since the last job
+        engines = tuple(info.name for info in available_engines() if info.available)
+        model, engine, precision = (command[name] for name in ("model", "engine", "precision"))
+        key = (model, engine, precision, engines)
+        if key != self._key:
+            self._key, self._engine = None, None  # free the old one before the new one takes memory
+            self._engine = open_engine(load_model(model), engine, precision)
+            self._key = key
+        return self._engine
+
+
+def geometry_of(volume) -> dict:
+    """All of a `Volume` but its array, as JSON values; `volume_of` is the way back."""
+    return {
+        "spacing": [float(s) for s in volume.spacing],
+        "origin": [float(x) for x in volume.origin],
+        "direction": [[float(x) for x in row] for row in volume.direction],
+        "frame_times": None if volume.frame_times is None else [float(t) for t in volume.frame_times],
+        "oriented": bool(volume.oriented),
+    }
+
+
+def volume_of(array, geometry: dict):
+    """A `Volume` from an array and what `geometry_of` said."""
+    import numpy as np
+
+    from .images.volume import Volume
+
+    times = geometry["frame_times"]
+    return Volume(
+        array=array,
+        spacing=tuple(geometry["spacing"]),
+        origin=tuple(geometry["origin"]),
+        direction=np.array(geometry["direction"]),
+        frame_times=None if times is None else tuple(times),
+        oriented=geometry["oriented"],
+    )
+
+
+class Worker:
+    """Serves commands until stdin closes. job: what a command does; folder: where its arrays lie."""
+
+    def __init__(self, job: Job, folder: Path, commands, events):
+        self._job, self._folder = job, folder
+        self._commands, self._events = commands, events
+        self._waiting: queue.Queue[dict] = queue.Queue()
+        self._cancelled: set[int] = set()
+
+    def run(self) -> None:
+        """Never returns: the end of stdin ends the process."""
+        threading.Thread(target=self._read, daemon=True).start()
+        self._send({"event": "hello", "pid": os.getpid(), "version": __version__, "python": sys.version.split()[0]})
+        while True:
+            self._do(self._waiting.get())
+
+    def _read(self) -> None:
+        """In its own thread, so that cancel and the end of stdin are heard while a job runs."""
+        for line in self._commands:
+            command = json.loads(line)
+            if command["do"] == "cancel":
+                self._cancelled.update(command["ids"])
+            else:
+                self._waiting.put(command)
+        # The client is gone or wants us gone. If it crashed, nobody else removes the images.
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(0)  # a job in native code would not hear anything softer
+
+    def _do(self, command: dict) -> None:
+        number = command["id"]
+
+        def progress(fraction: float, text: str) -> None:
+            if number in self._cancelled:
+                raise Cancelled("Stopped.")
+            self._send({"event": "progress", "id": number, "fraction": float(fraction), "text": str(text)})
+
+        try:
+            progress(0.0, "Starting")
+            self._send({"event": "result", "id": number, **self._job(command, self._folder, progress)})
+        except CardiacAIError as error:
+            self._send({"event": "error", "id": number, "kind": type(error).__name__, "message": str(error)})
+        except Exception as error:
+            message = f"Unexpected error: {type(error).__name__}: {error}"
+            details = traceback.format_exc()
+            self._send({"event": "error", "id": number, "kind": "", "message": message, "details": details})
+        self._cancelled.discard(number)
+
+    def _send(self, event: dict) -> None:
+        self._events.write(json.dumps(event) + "\n")
+        self._events.flush()
+
+
+def take_streams():
+    """Moves stdin and stdout aside and returns them; afterwards no library can read or corrupt the protocol.
+
+    Whatever is printed from here on, by Python or by native code, goes to stderr.
+    """
+    commands = os.fdopen(os.dup(0), encoding="utf-8")
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return commands, events
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the process."""
+    commands, events = take_streams()
+    import faulthandler
+
+    faulthandler.enable()  # a crash in native code leaves its trace on stderr, which the client shows
+    parser = argparse.ArgumentParser(description="Cardiac AI's inference process; started by Slicer's panels.")
+    parser.add_argument("folder", type=Path, help="where the arrays lie")
+    parser.add_argument("--jobs", default=f"{__name__}:SegmentJob", help="module:class of what to do (for tests)")
+    options = parser.parse_args(arguments)
+    module, name = options.jobs.split(":")
+    job = getattr(importlib.import_module(module), name)()
+    Worker(job, options.folder, commands, events).run()

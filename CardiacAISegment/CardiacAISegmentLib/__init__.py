@@ -1,0 +1,1 @@
+"""Parts of the module Cardiac AI Segmentation: its parameters, its logic and its self test."""

@@ -1,0 +1,291 @@
+"""The part of the Slicer app that slicer-core lacks, as far as our panels use it: Qt, modules, the parameter wrapper.
+
+MRML is real, the worker process is real, the .ui files are ours; widgets are dummies that hold values and call slots.
+With it the self tests that run inside Slicer run under pytest too. It proves nothing about PythonQt.
+"""
+
+import importlib
+import sys
+import types
+import typing
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import slicer
+import vtk
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Widget:
+    """Any widget: attributes are its properties; connect() as in PythonQt."""
+
+    def __init__(self, name: str, kind: str, properties: dict):
+        self.name, self.kind, self.properties = name, kind, properties
+        self.enabled, self.text = properties.get("enabled") != "false", properties.get("text", "")
+        self.visible, self.value, self.toolTip = True, 0, ""
+        self.slots, self.onChanged = [], lambda: None
+        self.items, self._index, self._node, self.table = [], 0, None, None
+
+    def connect(self, signal, slot):
+        assert "(" in signal, signal
+        self.slots.append(slot)
+
+    def click(self):
+        assert self.kind == "QPushButton"
+        if self.enabled:
+            for slot in self.slots:
+                slot()
+
+    def setCurrentNode(self, node):
+        self._node = node
+        self.onChanged()
+
+    def currentNode(self):
+        return self._node
+
+    @property
+    def count(self):
+        return len(self.items)
+
+    def itemText(self, index):
+        return self.items[index][0]
+
+    @property
+    def currentIndex(self):
+        return self._index
+
+    @currentIndex.setter
+    def currentIndex(self, index):
+        self._index = index
+        self.onChanged()
+
+    def setMRMLTableNode(self, node):
+        self.table = node
+
+    def mrmlTableNode(self):
+        return self.table
+
+    def resizeColumnsToContents(self):
+        assert self.kind == "qMRMLTableView"
+
+    def setMRMLScene(self, scene):
+        assert self.kind == "qMRMLWidget"
+
+    def property(self, name):  # last: it hides Python's own from here on
+        return self.properties.get(name)
+
+
+class Timer:
+    """A QTimer that fires whenever the application lives."""
+
+    running: typing.ClassVar[set] = set()
+
+    def setInterval(self, milliseconds):
+        self.slot = None
+
+    def connect(self, signal, slot):
+        assert signal == "timeout()"
+        self.slot = slot
+
+    def start(self):
+        self.running.add(self)
+
+    def stop(self):
+        self.running.discard(self)
+
+
+def parameterNodeWrapper(wrapped):
+    """Typed fields kept in a real vtkMRMLScriptedModuleNode: nodes as references, enums by name."""
+    fields = typing.get_type_hints(wrapped)
+
+    def field(name, kind):
+        def read(self):
+            if issubclass(kind, vtk.vtkObject):
+                return self.parameterNode.GetNodeReference(name)
+            return kind[self.parameterNode.GetParameter(name) or getattr(wrapped, "_" + name).name]
+
+        def write(self, value):
+            if issubclass(kind, vtk.vtkObject):
+                assert value is None or value.IsA(kind.__name__)
+                self.parameterNode.SetNodeReferenceID(name, value.GetID() if value else None)
+            else:
+                assert isinstance(value, kind)
+                self.parameterNode.SetParameter(name, value.name)
+
+        return property(read, write)
+
+    class Wrapper:
+        def __init__(self, node):
+            self.parameterNode, self._tags = node, []
+
+        def AddObserver(self, event, callback, priority=0.0):
+            return self.parameterNode.AddObserver(event, callback, priority)
+
+        def RemoveObserver(self, tag):
+            self.parameterNode.RemoveObserver(tag)
+
+        def connectGui(self, ui):
+            connected = {w.property("SlicerParameterName"): w for w in vars(ui).values()}
+            connected.pop(None, None)
+
+            def show(caller=None, event=None):
+                for name, widget in connected.items():
+                    if widget.kind == "qMRMLNodeComboBox":
+                        widget._node = getattr(self, name)
+                    else:
+                        widget._index = [value for _, value in widget.items].index(getattr(self, name))
+
+            for name, widget in connected.items():
+                if widget.kind == "QComboBox":
+                    widget.items = [(value.label(), value) for value in fields[name]]
+                    widget.onChanged = lambda n=name, w=widget: setattr(self, n, w.items[w.currentIndex][1])
+                else:
+                    widget.onChanged = lambda n=name, w=widget: setattr(self, n, w.currentNode())
+            show()
+            self._connected = connected
+            self._tag = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, show)
+            return 0
+
+        def disconnectGui(self, tag):
+            self.parameterNode.RemoveObserver(self._tag)
+            for widget in self._connected.values():
+                widget.onChanged = lambda: None
+
+    for name, kind in fields.items():
+        if name in vars(wrapped):
+            setattr(wrapped, "_" + name, vars(wrapped)[name])
+        setattr(Wrapper, name, field(name, kind))
+    Wrapper.__name__ = wrapped.__name__
+    return Wrapper
+
+
+class LoadableModule:
+    def __init__(self, parent):
+        self.parent = parent
+
+
+class ModuleWidget:
+    def __init__(self, parent=None):
+        super().__init__()
+        self.moduleName = type(self).__name__.removesuffix("Widget")
+        self.parent = SimpleNamespace(isEntered=False)
+        self.layout = SimpleNamespace(addWidget=lambda widget: None)
+
+    def setup(self):
+        pass
+
+    def resourcePath(self, name):
+        return str(ROOT / self.moduleName / "Resources" / name)
+
+    def onReload(self):
+        self.cleanup()
+        sys.modules.pop(self.moduleName)
+        WIDGETS.pop(self.moduleName)
+
+
+class ModuleLogic:
+    def __init__(self, parent=None):
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+
+    def getParameterNode(self):
+        node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = slicer.vtkMRMLScriptedModuleNode()
+            node.SetSingletonTag(self.moduleName)
+            node = slicer.mrmlScene.AddNode(node)
+        return node
+
+
+WIDGETS: dict[str, object] = {}
+
+
+def getModuleWidget(name):
+    if name not in WIDGETS:
+        widget = getattr(importlib.import_module(name), name + "Widget")()
+        widget.setup()
+        WIDGETS[name] = widget
+    return WIDGETS[name]
+
+
+def loadUI(path):
+    top, widgets = None, {}
+    for element in ElementTree.parse(path).iter("widget"):
+        properties = {p.get("name"): "".join(p.itertext()).strip() for p in element.findall("property")}
+        widgets[element.get("name")] = Widget(element.get("name"), element.get("class"), properties)
+        top = top or widgets[element.get("name")]
+    top.widgets = widgets
+    return top
+
+
+def processEvents():
+    for timer in list(Timer.running):
+        timer.slot()
+
+
+def install(monkeypatch, scene, logics) -> None:
+    """Puts the stand-in into `slicer` and sys.modules for one test. logics: name -> module logic."""
+    clipboard = SimpleNamespace(content="")
+    clipboard.setText = lambda text: setattr(clipboard, "content", text)
+    clipboard.text = lambda: clipboard.content
+    app = SimpleNamespace(
+        processEvents=processEvents,
+        layoutManager=lambda: None,
+        testingEnabled=lambda: True,
+        connect=lambda signal, slot: None,
+        clipboard=lambda: clipboard,
+        launcherExecutableFilePath=sys.executable,
+        setOverrideCursor=lambda cursor: None,
+        restoreOverrideCursor=lambda: None,
+        translate=lambda context, text: text,
+    )
+    modules = SimpleNamespace(
+        **{name: SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in logics.items()}
+    )
+    modules.cardiacai = SimpleNamespace(path=str(ROOT / "CardiacAI" / "CardiacAI.py"))
+    for name, value in {"mrmlScene": scene, "app": app, "modules": modules}.items():
+        monkeypatch.setattr(slicer, name, value, raising=False)
+    shown = []
+    for name, value in {
+        "loadUI": loadUI,
+        "childWidgetVariables": lambda top: SimpleNamespace(**top.widgets),
+        "mainWindow": lambda: None,
+        "getModuleWidget": getModuleWidget,
+        "errorDisplay": lambda text, **options: shown.append(text),
+        "infoDisplay": lambda text, **options: shown.append(text),
+        "confirmOkCancelDisplay": lambda text, **options: shown.append(
+            text
+        ),  # None: no, as the app does under --testing
+    }.items():
+        monkeypatch.setattr(slicer.util, name, value)
+    substitutes = {
+        "qt": SimpleNamespace(QTimer=Timer, Qt=SimpleNamespace(WaitCursor=0)),
+        "slicer.i18n": SimpleNamespace(tr=lambda text: text, translate=lambda context, text: text),
+        "slicer.parameterNodeWrapper": SimpleNamespace(parameterNodeWrapper=parameterNodeWrapper),
+        "slicer.ScriptedLoadableModule": SimpleNamespace(
+            ScriptedLoadableModule=LoadableModule,
+            ScriptedLoadableModuleWidget=ModuleWidget,
+            ScriptedLoadableModuleLogic=ModuleLogic,
+            ScriptedLoadableModuleTest=object,
+        ),
+    }
+    for name, value in substitutes.items():
+        module = types.ModuleType(name)
+        vars(module).update(vars(value))
+        monkeypatch.setitem(sys.modules, name, module)
+    for folder in ("CardiacAI", "CardiacAISegment"):
+        monkeypatch.syspath_prepend(str(ROOT / folder))
+    forget()
+
+
+def forget() -> None:
+    """Our modules are imported anew by each test, as by a fresh Slicer; running processes are ended."""
+    for widget in WIDGETS.values():
+        if hasattr(widget, "cleanup"):
+            widget.cleanup()
+    WIDGETS.clear()
+    Timer.running.clear()
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("CardiacAI", "CardiacAISegment", "CardiacAIHomeLib", "CardiacAISegmentLib"):
+            del sys.modules[name]
