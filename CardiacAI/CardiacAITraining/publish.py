@@ -47,9 +47,9 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
         "data_source": "ACDC challenge training set (Bernard et al., IEEE TMI 2018) and CardiacAI's synthetic phantoms",
         "data_type": "NIfTI",
         "eval_metrics": {key: _short(result["summary"]) for key, result in measured.items()},
-        "training": {key: record[key] for key in ("commit", "trained_on", "held_out", "torch", "machine")}
-        | {"steps": steps, "config": config},
+        "training": record | {"steps": steps},
     }
+    first = record["start"] or record  # the stage in which choices were made
     network = {"_target_": "BasicUNet", **config["network"]}
     tables = {key: table(measured[key]["summary"]) if key in measured else "Not measured." for key in evaluations}
     card = (CARDS / f"{name}.md").read_text(encoding="utf-8")
@@ -57,8 +57,10 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
         version=version,
         steps=steps,
         trained=len(record["trained_on"]),
-        held=len(record["held_out"]),
         commit=record["commit"],
+        first_steps=first["config"]["optimiser"]["steps"],
+        first_trained=len(first["trained_on"]),
+        first_held=len(first["held_out"]),
         weights_millions=f"{sum(v.numel() for v in weights.values()) / 1e6:.2f}",
         **tables,
     )

@@ -22,6 +22,18 @@ from .acdc import Case, list_cases
 from .sampling import Sampler, Slices
 
 
+def read_config(path: Path) -> dict:
+    """A recipe; its tables add to and replace those of the one it `extends`, a file beside it."""
+    with open(path, "rb") as file:
+        config = tomllib.load(file)
+    if "extends" not in config:
+        return config
+    base = read_config(path.parent / config.pop("extends"))
+    for key, value in config.items():
+        base[key] = base.get(key, {}) | value if isinstance(value, dict) else value
+    return base
+
+
 def network_arguments(config: dict) -> dict:
     """Keyword arguments of BasicUNet from the config's [network] table."""
     arguments = dict(config["network"])
@@ -91,13 +103,18 @@ class Average:
                 mine.copy_(theirs)
 
 
-def train(config: dict, data: Path, out: Path) -> None:
-    """Runs or resumes a training. Everything needed to repeat it is written beside the weights."""
+def train(config: dict, data: Path, out: Path, start: Path | None = None) -> None:
+    """Runs or resumes a training. Everything needed to repeat it is written beside the weights.
+
+    start: weights (`average.pt` of another run) to begin from instead of random ones.
+    """
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config["seed"])
     generator = torch.Generator().manual_seed(config["seed"])
     network = BasicUNet(**network_arguments(config)).to(device, memory_format=torch.channels_last)
+    if start:
+        network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
     o = config["optimiser"]
     optimiser = torch.optim.AdamW(network.parameters(), lr=o["learning_rate"], weight_decay=o["weight_decay"])
     average = Average(network, o["ema"])
@@ -107,9 +124,10 @@ def train(config: dict, data: Path, out: Path) -> None:
     cases = [case for case in list_cases(data, config["data"]["folds"]) if case.split == "train"]
     held = [case for case in cases if case.fold == config["data"]["holdout_fold"]]
     used = [case for case in cases if case.fold != config["data"]["holdout_fold"]]
-    _provenance(out, config, used, held)
+    _provenance(out, config, used, held, start)
     log(out, f"{len(used)} stacks to train on, {len(held)} held out; reading")
-    real, holdout, phantoms = load_slices(used, config), load_slices(held, config), phantom_slices(config)
+    real, phantoms = load_slices(used, config), phantom_slices(config)
+    holdout = load_slices(held, config) if held else None
     settings = config["sampling"] | config["input"] | config["data"]
     sampler = Sampler(real, phantoms, settings, generator)
 
@@ -153,7 +171,7 @@ def train(config: dict, data: Path, out: Path) -> None:
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
-        if step % o["evaluate_every"] == 0 or step == o["steps"]:
+        if holdout and (step % o["evaluate_every"] == 0 or step == o["steps"]):
             log(out, f"step {step} held-out Dice RV MYO LV {holdout_dice(average.network, holdout, config, device)}")
     torch.save(average.network.state_dict(), out / "average.tmp")
     os.replace(out / "average.tmp", out / "average.pt")
@@ -168,12 +186,13 @@ def log(out: Path, text: str) -> None:
         file.write(line + "\n")
 
 
-def _provenance(out: Path, config: dict, used: list[Case], held: list[Case]) -> None:
+def _provenance(out: Path, config: dict, used: list[Case], held: list[Case], start: Path | None) -> None:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
     record = {
         "config": config,
         "trained_on": sorted({case.patient for case in used}),
         "held_out": sorted({case.patient for case in held}),
+        "start": json.loads((start.parent / "run.json").read_text()) if start else None,
         "commit": commit.stdout.strip(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -187,11 +206,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="cardiacai-train", description=__doc__)
     parser.add_argument("config", type=Path, help="recipe, a .toml file")
     parser.add_argument("--data", type=Path, required=True, help="ACDC folder with patients.csv and training/")
+    parser.add_argument("--start", type=Path, help="average.pt of another run, to begin from its weights")
     parser.add_argument("-o", "--out", type=Path, required=True, help="run folder; an unfinished run there is resumed")
     arguments = parser.parse_args(argv)
-    with open(arguments.config, "rb") as file:
-        config = tomllib.load(file)
-    train(config, arguments.data, arguments.out)
+    train(read_config(arguments.config), arguments.data, arguments.out, arguments.start)
     return 0
 
 

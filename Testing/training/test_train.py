@@ -2,7 +2,6 @@
 
 import csv
 import json
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +43,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def config() -> dict:
-    with open(CONFIG, "rb") as file:
-        config = tomllib.load(file)
+    config = training.read_config(CONFIG)
     config["network"]["features"] = [4, 4, 8, 8, 8, 4]
     config["data"] |= {"folds": 2, "holdout_fold": 1, "phantoms": 1}
     config["sampling"]["crop"] = 48
@@ -115,3 +113,26 @@ def test_samples_are_pictures_in_range_with_labels_that_fit_them(data, config):
     blood, muscle = images[labels == 3].mean(), images[labels == 2].mean()
     assert blood > muscle + 0.1  # the labels moved with the pictures
     assert (labels.flatten(1) > 0).any(1).float().mean() > 0.6
+
+
+def test_a_second_stage_starts_from_the_first_ones_weights_and_holds_nobody_out(data, config, tmp_path):
+    config["optimiser"] |= {"steps": 10}
+    training.train(config, data, tmp_path / "first")
+    config["data"]["holdout_fold"] = -1
+    config["optimiser"] |= {"steps": 2, "learning_rate": 1e-9}
+    training.train(config, data, tmp_path / "second", tmp_path / "first" / "average.pt")
+    first, second = (torch.load(tmp_path / n / "average.pt", weights_only=True) for n in ("first", "second"))
+    for key, value in first.items():
+        if "running" not in key and "num_batches" not in key:  # weights stand still at no learning rate
+            torch.testing.assert_close(second[key], value, rtol=0, atol=1e-4)
+    record = json.loads((tmp_path / "second" / "run.json").read_text())
+    assert record["trained_on"] == ["patient001", "patient002"] and record["held_out"] == []
+    assert record["start"]["trained_on"] == ["patient001"]
+
+
+def test_a_recipe_extends_another():
+    base = training.read_config(CONFIG)
+    refit = training.read_config(CONFIG.with_name("cine_short_axis_refit.toml"))
+    assert refit["data"]["holdout_fold"] == -1
+    assert refit["network"] == base["network"] and refit["input"] == base["input"]
+    assert refit["data"]["phantoms"] == base["data"]["phantoms"]
