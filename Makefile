@@ -7,8 +7,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 .PHONY: demo test lint bench clean
 
+# The answer to the terms is kept in the demo's folder: it must not stand for one's own images.
 demo: $(VENV)/.demo
-	$(BIN)/cardiacai demo --output demo --accept-license
+	CARDIACAI_HOME=$(CURDIR)/demo/.terms $(BIN)/cardiacai demo --output demo --accept-license
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest
@@ -22,7 +23,7 @@ bench: $(VENV)/.test
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \
 	  sys.exit(0 if ok else "CardiacAI needs Python 3.11, 3.12 or 3.13; this is %d.%d. Name another one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # The stamps are written last, so an installation that was broken off is done again.
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt

@@ -37,19 +37,22 @@ def correct(labels: np.ndarray) -> np.ndarray:
     """Removes what cannot be. labels: (slices, rows, columns) uint8; returns a new array of that shape.
 
     One LV with its wall and one RV in the stack, one piece of each in a section, no holes, a closed ring of
-    myocardium round the LV cavity. Which of these steps pay was measured on held-out training patients: see the card.
+    myocardium round the LV cavity. The model card has the figures with and without it.
     """
     labels = labels.copy()
     heart = labels[:, *_box(labels.any(axis=0))]  # a view: most of a picture is background
-    left = np.isin(heart, (MYO.value, LV.value))
-    heart[left & ~_largest(left)] = BACKGROUND
-    right = heart == RV.value
-    heart[right & ~_largest(right)] = BACKGROUND
+    for values in ((MYO.value, LV.value), (RV.value,)):
+        mask = np.isin(heart, values)
+        heart[mask & ~_one_in_stack(mask)] = BACKGROUND
     for section in heart:
-        _one_piece_each(section)
+        for values in ((MYO.value, LV.value), (LV.value,), (RV.value,)):
+            mask = np.isin(section, values)
+            section[mask & ~_largest(mask)] = BACKGROUND
         _fill_holes(section)
         _close_ring(section)
-        _one_piece_each(section)
+        _one_wall(section)
+        right = section == RV.value  # the ring may have cut it
+        section[right & ~_largest(right)] = BACKGROUND
         _fill_holes(section)
     return labels
 
@@ -102,10 +105,24 @@ def _largest(mask: np.ndarray) -> np.ndarray:
     return components == sizes.argmax()
 
 
-def _one_piece_each(section: np.ndarray) -> None:
-    for structure in (LV, MYO, RV):
-        mask = section == structure.value
-        section[mask & ~_largest(mask)] = BACKGROUND
+def _one_in_stack(mask: np.ndarray) -> np.ndarray:
+    """The largest component of a stack; one that a single slice interrupts is still one."""
+    from scipy import ndimage
+
+    return mask & _largest(ndimage.binary_dilation(mask, np.ones((3, 1, 1), bool)))
+
+
+def _one_wall(section: np.ndarray) -> None:
+    """Myocardium that is not the ring round the cavity goes; without a cavity, all but the largest piece."""
+    from scipy import ndimage
+
+    wall, lv = section == MYO.value, section == LV.value
+    if lv.any():
+        pieces, _ = ndimage.label(wall, EIGHT)
+        ring = np.unique(pieces[wall & ndimage.binary_dilation(lv, EIGHT)])
+        section[wall & ~np.isin(pieces, ring)] = BACKGROUND
+    else:
+        section[wall & ~_largest(wall)] = BACKGROUND
 
 
 def _fill_holes(section: np.ndarray) -> None:

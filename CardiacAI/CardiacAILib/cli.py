@@ -61,6 +61,9 @@ examples:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command. argv: without the program's name; None takes the process's. Returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name the console cannot show must not turn a success into a failure
+            stream.reconfigure(errors="replace")
     arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments)
@@ -91,14 +94,12 @@ def _segment(arguments) -> int:
     sources = jobs.find_sources(arguments.image)
     engine = _engine(arguments)
     progress = Progress(quiet=arguments.quiet)
-    if len(sources) == 1:
-        result = jobs.segment_path(
-            sources[0], arguments.output, engine, slice_axis=arguments.slice_axis, progress=progress
-        )
-        progress.clear()
-        _print_result(arguments, sources[0].name, result)
-        return 0
-    return _segment_batch(arguments, sources, engine, progress)
+    if [source.path for source in sources] != [arguments.image]:
+        return _segment_batch(arguments, sources, engine, progress)
+    result = jobs.segment_path(sources[0], arguments.output, engine, slice_axis=arguments.slice_axis, progress=progress)
+    progress.clear()
+    _print_result(arguments, result)
+    return 0
 
 
 def _segment_batch(arguments, sources, engine, progress) -> int:
@@ -108,8 +109,8 @@ def _segment_batch(arguments, sources, engine, progress) -> int:
         progress.clear()
         if outcome.error:
             _say(f"{outcome.source.name}: failed. {outcome.error}")
-        elif outcome.result and not arguments.json:
-            numbers = ", ".join(f"{m.name} {m.value:.1f} {m.unit}" for m in outcome.result.measurements)
+        elif outcome.state == "done" and not arguments.json:
+            numbers = ", ".join(f"{m['name']} {m['value']:.1f} {m['unit']}" for m in outcome.document["measurements"])
             print(f"{outcome.source.name}: {numbers}", flush=True)
 
     outcomes = jobs.segment_batch(
@@ -122,13 +123,13 @@ def _segment_batch(arguments, sources, engine, progress) -> int:
         finished=finished,
     )
     if arguments.json:
-        print(json.dumps([_document(o.source.name, o.result, o.error) for o in outcomes], indent=1))
-    failed = sum(o.error is not None for o in outcomes)
-    done = sum(o.result is not None for o in outcomes)
-    _say(
-        f"{done} done, {failed} failed, {len(outcomes) - done - failed} skipped. "
-        f"Summary: {arguments.output / 'summary.csv'}"
-    )
+        cases = (
+            {"case": o.source.name, "state": o.state, "error": str(o.error) if o.error else None, "result": o.document}
+            for o in outcomes
+        )
+        print(json.dumps(list(cases), indent=1))
+    done, failed, skipped = (sum(o.state == state for o in outcomes) for state in ("done", "failed", "skipped"))
+    _say(f"{done} done, {failed} failed, {skipped} skipped. Summary: {arguments.output / 'summary.csv'}")
     return 1 if failed else 0
 
 
@@ -149,7 +150,7 @@ def _demo(arguments) -> int:
         jobs.Source(image, "Synthetic heart"), arguments.output, engine, truth=phantom.labels, progress=progress
     )
     progress.clear()
-    _print_result(arguments, "Synthetic heart", result, phantom.labels)
+    _print_result(arguments, result, phantom.labels)
     return 0
 
 
@@ -197,25 +198,15 @@ def _engine(arguments):
     return open_engine(model, arguments.engine, arguments.precision)
 
 
-def _print_result(arguments, name: str, result, truth=None) -> None:
+def _print_result(arguments, result, truth=None) -> None:
+    from .jobs import read_document
     from .report import format_table
 
     if arguments.json:
-        print(json.dumps(_document(name, result, None), indent=1))
+        print(json.dumps(read_document(arguments.output), indent=1))
         return
     print(format_table(result, truth))
-    print(f"\nResults in {arguments.output}: open {arguments.output / 'report.html'}")
-
-
-def _document(name: str, result, error) -> dict:
-    document = {"name": name, "error": str(error) if error else None}
-    if result:
-        document |= {
-            "measurements": {m.key: {"value": round(m.value, 3), "unit": m.unit} for m in result.measurements},
-            "flags": [{"code": f.code, "severity": f.severity, "message": f.message} for f in result.flags],
-            "provenance": result.provenance,
-        }
-    return document
+    print(f"Results in {arguments.output}: open {arguments.output / 'report.html'}")
 
 
 class Progress:

@@ -42,8 +42,8 @@ _session: dict[str, str] = {}
 
 def _stored() -> dict[str, str]:
     try:
-        return json.loads(_file().read_text()) | _session
-    except (OSError, ValueError):
+        return dict(json.loads(_file().read_text())) | _session
+    except (OSError, ValueError, TypeError):
         return dict(_session)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from .segment import Progress, Segmentation, segment
 #: Endings of files that hold a whole image; longest first, so that a name is cut at the right dot.
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 SEGMENTATION_FILES = ("segmentation.seg.nrrd", "segmentation.nii.gz")
+DOCUMENT = "result.json"
 DONE = "report.html"  # written last: where it stands, the case is complete
 
 
@@ -68,22 +70,37 @@ def segment_path(
     progress(0.0, "reading")
     volume = read_volume(source.path)
     make_folder(out)
-    (out / DONE).unlink(missing_ok=True)  # an old report must not stand beside new labels
     result = segment(volume, engine, slice_axis=slice_axis, progress=progress)
     progress(1.0, "writing")
+    try:
+        (out / DONE).unlink(missing_ok=True)  # an old report must not stand beside new labels
+    except OSError as error:
+        raise OutputError(f"{out / DONE} cannot be replaced: {error.strerror}. Close it where it is open.") from None
     for name in SEGMENTATION_FILES:
         write_labels(result.labels, out / name)
     write_report(out, volume, result, source.name, truth, slice_axis)
     return result
 
 
+def read_document(out: Path) -> dict | None:
+    """The `result.json` of a finished case (see `report.tables.result_document`), None where it is not complete."""
+    try:
+        return json.loads((out / DOCUMENT).read_text(encoding="utf-8")) if (out / DONE).exists() else None
+    except (OSError, ValueError):
+        return None
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one case of a batch: a result, or the error that stopped it, or neither where it was skipped."""
+    """What became of one case of a batch.
+
+    state: "done", "skipped" (it was finished before) or "failed". document: its `result.json`. error: why it failed.
+    """
 
     source: Source
-    result: Segmentation | None
-    error: CardiacAIError | None
+    state: str
+    document: dict | None = None
+    error: CardiacAIError | None = None
 
 
 def segment_batch(
@@ -105,21 +122,25 @@ def segment_batch(
     outcomes = []
     for number, source in enumerate(sources):
         folder = out / source.name
-        result = error = None
-        if not (skip_finished and (folder / DONE).exists()):
-            prefix = f"{source.name} ({number + 1} of {len(sources)}): "
 
-            def report(fraction: float, text: str, done=number, prefix=prefix) -> None:
-                progress((done + fraction) / len(sources), prefix + text)
+        def report(fraction: float, text: str, number=number, name=source.name) -> None:
+            progress((number + fraction) / len(sources), f"{name} ({number + 1} of {len(sources)}): {text}")
 
+        if skip_finished and (document := read_document(folder)):
+            outcome = Outcome(source, "skipped", document)
+        else:
             try:
-                result = segment_path(source, folder, engine, slice_axis=slice_axis, progress=report)
+                segment_path(source, folder, engine, slice_axis=slice_axis, progress=report)
+                outcome = Outcome(source, "done", read_document(folder))
             except Cancelled:
                 raise
-            except CardiacAIError as failure:
-                error = failure
-        outcomes.append(Outcome(source, result, error))
-        finished(outcomes[-1])
+            except CardiacAIError as error:
+                outcome = Outcome(source, "failed", error=error)
+            except Exception as error:  # a bug or a full memory: the other cases still deserve their turn
+                unexpected = CardiacAIError(f"Unexpected failure ({type(error).__name__}: {error}); please report it.")
+                outcome = Outcome(source, "failed", error=unexpected)
+        outcomes.append(outcome)
+        finished(outcome)
         _write_summary(out, outcomes)
     return outcomes
 
@@ -140,19 +161,18 @@ def make_folder(folder: Path) -> None:
 
 def _write_summary(out: Path, outcomes: list[Outcome]) -> None:
     from .images.writer import write_text
+    from .report.tables import cell
 
-    keys = next((tuple(m.key for m in o.result.measurements) for o in outcomes if o.result), ())
+    measured = [o.document["measurements"] for o in outcomes if o.document]
+    keys = [m["key"] for m in measured[0]] if measured else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("case", "state", *keys, "flags", "message"))
-    for outcome in outcomes:
-        if outcome.result:
-            values = [f"{m.value:.2f}" for m in outcome.result.measurements]
-            flags = " ".join(flag.code for flag in outcome.result.flags)
-            writer.writerow((outcome.source.name, "done", *values, flags, ""))
-        else:
-            state = "failed" if outcome.error else "skipped"
-            writer.writerow((outcome.source.name, state, *[""] * len(keys), "", outcome.error or ""))
+    for o in outcomes:
+        values = {m["key"]: f"{m['value']:.2f}" for m in o.document["measurements"]} if o.document else {}
+        flags = " ".join(flag["code"] for flag in o.document["flags"]) if o.document else ""
+        row = (cell(o.source.name), o.state, *(values.get(key, "") for key in keys), flags, cell(str(o.error or "")))
+        writer.writerow(row)
     write_text(out / "summary.csv", text.getvalue())
 
 
@@ -164,7 +184,9 @@ def _stem(path: Path) -> str:
 
 
 def _uniquely_named(paths: list[Path]) -> list[Source]:
-    stems = [_stem(path) for path in paths]
+    """Named by stem where that is unique, also where upper and lower case are one (Windows, macOS)."""
+    stems = [_stem(path).casefold() for path in paths]
     return [
-        Source(path, stem if stems.count(stem) == 1 else path.name) for path, stem in zip(paths, stems, strict=True)
+        Source(path, _stem(path) if stems.count(stem) == 1 else path.name)
+        for path, stem in zip(paths, stems, strict=True)
     ]

@@ -14,6 +14,10 @@ WIDEST_SLICE_DISTANCE = 12.0
 FEWEST_SLICES = 5
 #: Mean probability of the chosen class over a structure, below which its contour deserves a look.
 LEAST_CONFIDENCE = {RV.value: 0.85, MYO.value: 0.80, LV.value: 0.88}
+#: Share of the labelled voxels that the anatomical correction may change without a remark.
+LARGEST_CORRECTION = 0.05
+#: Section of the LV and its wall at an end of the stack, relative to the largest, that says the stack ends too early.
+LARGE_AT_THE_END = 0.35
 #: mL; outside are volumes that adult hearts do not reach in either phase.
 PLAUSIBLE_VOLUME = {RV.value: (15.0, 600.0), MYO.value: (30.0, 450.0), LV.value: (8.0, 600.0)}
 
@@ -27,22 +31,33 @@ class Flag:
     message: str
 
 
-def check(labels: np.ndarray, probabilities: np.ndarray, stack: ShortAxisStack, window: Grid) -> tuple[Flag, ...]:
-    """Every remark on a segmentation.
+def check(labels: np.ndarray, stack: ShortAxisStack) -> tuple[Flag, ...]:
+    """What the labels alone tell, so that a reader's corrections can be checked too.
 
-    labels: (slices, rows, columns) as in `stack`. probabilities: (slices, classes, rows, columns) on `window`.
+    labels: (slices, rows, columns) as in `stack`.
     """
-    flags = [
-        *_coverage(labels, stack),
-        *_plausibility(labels, stack),
-        *_confidence(probabilities),
-    ]
-    border = probabilities[:, 0].copy()
-    border[:, 1:-1, 1:-1] = 1
-    if (border < 0.5).any():
-        flags.append(
-            Flag("window_edge", "warning", "The heart reaches the edge of the network's view and may be cut off.")
+    return (*_coverage(labels, stack), *_plausibility(labels, stack))
+
+
+def check_network(labels: np.ndarray, found: np.ndarray, probabilities: np.ndarray, window: Grid) -> tuple[Flag, ...]:
+    """What the network's own answer tells.
+
+    labels, found: (slices, rows, columns) after and before the anatomical correction. probabilities: (slices, classes,
+    rows, columns) on `window`.
+    """
+    flags = list(_confidence(probabilities))
+    changed = np.count_nonzero(labels != found) / max(np.count_nonzero(found), 1)
+    if changed > LARGEST_CORRECTION:
+        text = (
+            f"The anatomical correction changed {100 * changed:.0f} % of what the network found: look at every slice."
         )
+        flags.append(Flag("corrected", "warning", text))
+    heart = window.sample(labels > 0) > 0
+    edge = np.ones(heart.shape[1:], bool)
+    edge[1:-1, 1:-1] = False
+    if heart[:, edge].any():
+        text = "The heart reaches the edge of the network's view and may be cut off."
+        flags.append(Flag("window_edge", "warning", text))
     return tuple(flags)
 
 
@@ -62,14 +77,14 @@ def _coverage(labels: np.ndarray, stack: ShortAxisStack):
         )
         if len(seen) == 0:
             return
-    missing = [stack.slice_number(i) for i in range(seen[0], seen[-1]) if areas[i] == 0]
+    missing = sorted(stack.slice_number(i) for i in range(seen[0], seen[-1]) if areas[i] == 0)
     if missing:
         yield Flag("gap", "warning", f"No left ventricle in slice {_listed(missing)}, although its neighbours show it.")
     base, apex = (seen[0], seen[-1]) if areas[seen[0]] >= areas[seen[-1]] else (seen[-1], seen[0])
     ends = (0, len(labels) - 1)
-    if apex in ends and areas[apex] > 0.35 * areas.max():
+    if apex in ends and areas[apex] > LARGE_AT_THE_END * areas.max():
         yield Flag("apex_missing", "warning", "The stack ends before the apex: volumes and mass are too small.")
-    if base in ends and areas[base] > 0.35 * areas.max():
+    if base in ends and areas[base] > LARGE_AT_THE_END * areas.max():
         yield Flag(
             "base_end",
             "note",
@@ -95,17 +110,18 @@ def _plausibility(labels: np.ndarray, stack: ShortAxisStack):
         )
 
 
+def confidence(probabilities: np.ndarray, value: int) -> float:
+    """Mean probability of a class where it is the likeliest, 0 where it never is. (slices, classes, rows, columns)."""
+    chosen = probabilities.argmax(axis=1) == value
+    return float(probabilities[:, value][chosen].mean()) if chosen.any() else 0.0
+
+
 def _confidence(probabilities: np.ndarray):
-    chosen = probabilities.argmax(axis=1)
-    surest = probabilities.max(axis=1)
     for structure in STRUCTURES:
-        mask = chosen == structure.value
-        if mask.any() and (mean := float(surest[mask].mean())) < LEAST_CONFIDENCE[structure.value]:
-            yield Flag(
-                "low_confidence",
-                "warning",
-                f"The network is unsure of the {structure.name} (mean probability {mean:.2f}).",
-            )
+        mean = confidence(probabilities, structure.value)
+        if 0 < mean < LEAST_CONFIDENCE[structure.value]:
+            text = f"The network is unsure of the {structure.name} (mean probability {mean:.2f})."
+            yield Flag("low_confidence", "warning", text)
 
 
 def _listed(numbers) -> str:

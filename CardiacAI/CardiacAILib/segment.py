@@ -14,6 +14,7 @@ import numpy as np
 from . import __version__, anatomy, quality
 from .engines.blas import one_blas_thread
 from .errors import InputError
+from .images.check import check_image
 from .images.grid import Grid
 from .images.stack import ShortAxisStack, short_axis_stack
 from .images.volume import Volume
@@ -55,29 +56,15 @@ def segment(
     the spacing does not tell. Raises InputError when the image is no short-axis stack or shows no heart.
     """
     started = time.perf_counter()
-    stack = short_axis_stack(volume, slice_axis)
-    count = len(stack.pixels)
-    if count > MOST_SLICES:
-        raise InputError(
-            f"This image has {count} slices; a short-axis stack has 5 to 20. Cut it to the heart's slices."
-        )
-    progress(0.0, "finding the heart")
-    window = Grid.about(
-        find_heart(stack, engine),
-        stack.pixels.shape[1:],
-        stack.pixel_spacing,
-        engine.model.preprocessing.spacing,
-        engine.model.preprocessing.size,
-    )
-    probabilities = window_probabilities(stack, window, engine, progress)
-    labels = to_labels(probabilities, window)
-    labels = anatomy.correct(labels)
+    stack, window, probabilities = look(volume, engine, slice_axis=slice_axis, progress=progress)
+    found = to_labels(probabilities, window)
+    labels = anatomy.correct(found)
     result = volume.with_array(stack.to_input(labels))
     progress(1.0, "done")
     return Segmentation(
         labels=result,
         measurements=measure(result),
-        flags=quality.check(labels, probabilities, stack, window),
+        flags=quality.check(labels, stack) + quality.check_network(labels, found, probabilities, window),
         provenance={
             "software": f"CardiacAI {__version__}",
             "model": engine.model.name,
@@ -92,6 +79,28 @@ def segment(
             "seconds": round(time.perf_counter() - started, 3),
         },
     )
+
+
+def look(
+    volume: Volume, engine, *, slice_axis: str | None = None, progress: Progress = lambda fraction, text: None
+) -> tuple[ShortAxisStack, Grid, np.ndarray]:
+    """What the network sees: the stack, its window about the heart, and class probabilities there.
+
+    The part of `segment` before any decision; evaluation uses it too. Parameters and errors are those of `segment`.
+    """
+    check_image(volume)
+    stack = short_axis_stack(volume, slice_axis)
+    count = len(stack.pixels)
+    if count > MOST_SLICES:
+        raise InputError(
+            f"This image has {count} slices; a short-axis stack has 5 to 20. Cut it to the heart's slices."
+        )
+    progress(0.0, "finding the heart")
+    preprocessing = engine.model.preprocessing
+    center = find_heart(stack, engine)
+    shape = stack.pixels.shape[1:]
+    window = Grid.about(center, shape, stack.pixel_spacing, preprocessing.spacing, preprocessing.size)
+    return stack, window, window_probabilities(stack, window, engine, progress)
 
 
 def find_heart(stack: ShortAxisStack, engine) -> tuple[float, float]:

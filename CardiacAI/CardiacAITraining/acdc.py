@@ -4,8 +4,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from CardiacAILib.images.reader import read_file
 from CardiacAILib.images.volume import Volume
 
 
@@ -22,8 +21,8 @@ class Case:
     labels_path: Path
 
     def load(self) -> tuple[Volume, Volume]:
-        """Image (int16) and labels (uint8, the values of `CardiacAILib.labels`) on the native grid."""
-        return _read(self.image_path), _read(self.labels_path)
+        """Image and labels (uint8, the values of `CardiacAILib.labels`) on the native grid. Raises InputError."""
+        return read_file(self.image_path), read_file(self.labels_path)
 
 
 def list_cases(root: Path, folds: int = 5) -> list[Case]:
@@ -42,12 +41,3 @@ def list_cases(root: Path, folds: int = 5) -> list[Case]:
                 image, labels = folder / f"{stem}.nii.gz", folder / f"{stem}_gt.nii.gz"
                 cases.append(Case(patient, group, phase, split, fold, image, labels))
     return cases
-
-
-def _read(path: Path) -> Volume:
-    """Spacing is pixdim's; ACDC's sform is wrong and direction means nothing there (see the data's own notes)."""
-    import SimpleITK as sitk
-
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    image = sitk.ReadImage(str(path))
-    return Volume(np.asarray(sitk.GetArrayFromImage(image)), tuple(image.GetSpacing()), oriented=False)

@@ -4,17 +4,21 @@ Everything is measured on the native grid, with the same code a user runs. Inter
 """
 
 import argparse
+import hashlib
 import json
 import platform
 import time
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from CardiacAILib import anatomy
+from CardiacAILib import anatomy, quality
+from CardiacAILib.errors import InputError
 from CardiacAILib.images.stack import short_axis_stack
 from CardiacAILib.labels import BACKGROUND, LV, MYO, MYOCARDIAL_DENSITY, RV, STRUCTURES
+from CardiacAILib.segment import look, to_labels
 
 from .acdc import Case, list_cases
 
@@ -55,34 +59,33 @@ def levels(truth: np.ndarray) -> list[str]:
 
 
 def evaluate_case(case: Case, engine, correct: bool = True) -> dict:
-    """One phase of one patient: a flat record of every figure."""
-    from CardiacAILib import quality
-    from CardiacAILib import segment as job
-    from CardiacAILib.images.grid import Grid
-
+    """One phase of one patient: a flat record of every figure. A heart not found counts as nothing segmented."""
     image, expert = case.load()
     started = time.perf_counter()
-    stack = short_axis_stack(image)
-    preprocessing = engine.model.preprocessing
-    centre = job.find_heart(stack, engine)
-    window = Grid.about(centre, stack.pixels.shape[1:], stack.pixel_spacing, preprocessing.spacing, preprocessing.size)
-    probabilities = job.window_probabilities(stack, window, engine)
-    found = job.to_labels(probabilities, window)
-    if correct:
-        found = anatomy.correct(found)
+    try:
+        stack, window, probabilities = look(image, engine)
+        found = raw = to_labels(probabilities, window)
+        if correct:
+            found = anatomy.correct(raw)
+        flags = quality.check(found, stack) + quality.check_network(found, raw, probabilities, window)
+    except InputError as error:
+        print(f"\n{case.patient} {case.phase}: {error}")
+        stack = short_axis_stack(image)
+        found, probabilities, flags = np.zeros(stack.pixels.shape, np.uint8), None, ()
     seconds = time.perf_counter() - started
     truth = stack.view(expert.array)
     spacing = (stack.slice_spacing, *stack.pixel_spacing)
     where = levels(truth)
+    broken = [anatomy.impossible(section, stack.pixel_spacing) for section in found]
     record = {
         "patient": case.patient,
         "group": case.group,
         "phase": case.phase,
         "seconds": round(seconds, 3),
         "pixel_accuracy": float((found == truth).mean()),
-        "flags": [flag.code for flag in quality.check(found, probabilities, stack, window)],
-        "impossible": [name for section in found for name in anatomy.impossible(section, stack.pixel_spacing)],
-        "impossible_sections": sum(bool(anatomy.impossible(section, stack.pixel_spacing)) for section in found),
+        "flags": [flag.code for flag in flags],
+        "impossible": [name for names in broken for name in names],
+        "impossible_sections": sum(bool(names) for names in broken),
         "sections": int((found > 0).any(axis=(1, 2)).sum()),
     }
     voxel = expert.voxel_volume_ml
@@ -93,8 +96,7 @@ def evaluate_case(case: Case, engine, correct: bool = True) -> dict:
             hausdorff_mm(mine, theirs, spacing) if mine.any() and theirs.any() else float("nan")
         )
         record[f"{s.key}_ml"], record[f"{s.key}_expert_ml"] = float(mine.sum() * voxel), float(theirs.sum() * voxel)
-        surest = probabilities.max(axis=1)[probabilities.argmax(axis=1) == s.value]
-        record[f"{s.key}_confidence"] = float(surest.mean()) if surest.size else 0.0
+        record[f"{s.key}_confidence"] = quality.confidence(probabilities, s.value) if probabilities is not None else 0.0
         for level in LEVELS:
             at = [i for i, name in enumerate(where) if name == level]
             record[f"{s.key}_dice_{level}"] = dice(mine[at], theirs[at])
@@ -140,6 +142,7 @@ def summarise(records: list[dict], samples: int = 2000, seed: int = 0) -> dict:
         for phase in ("ED", "ES"):
             summary[f"{s.key}_{phase}_dice"] = column(f"{s.key}_dice", phase)
             summary[f"{s.key}_{phase}_hausdorff_mm"] = column(f"{s.key}_hausdorff", phase)
+        summary[f"{s.key}_hausdorff_undefined"] = sum(bool(np.isnan(r[f"{s.key}_hausdorff"])) for r in records)
         for level in LEVELS:
             summary[f"{s.key}_{level}_dice"] = column(f"{s.key}_dice_{level}")
             for kind in ("missed", "false", "slices"):
@@ -203,6 +206,9 @@ def table(summary: dict) -> str:
             for s in order
         )
         lines.append(f"| slices missed / false, {level} | " + " | ".join(counts) + " |")
+    undefined = sum(summary[f"{s.key}_hausdorff_undefined"] for s in order)
+    if undefined:
+        lines += ["", f"Hausdorff is undefined, and left out, for {undefined} structures that were missing altogether."]
     lines += [
         "",
         f"Mean Dice of the three structures {cell('mean_dice')}; "
@@ -229,14 +235,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("model", help="name of a shipped model, or a model folder")
     parser.add_argument("data", type=Path, help="ACDC folder with patients.csv and training/")
     parser.add_argument("-o", "--out", type=Path, required=True, help="JSON file of every record and the summary")
-    parser.add_argument("--split", choices=("validation", "holdout", "train"), default="holdout")
-    parser.add_argument("--fold", type=int, default=4, help="the held-out fold of the training patients")
+    parser.add_argument(
+        "--split",
+        choices=("validation", "holdout"),
+        default="holdout",
+        help="validation patients (read once per model version), or those the model's training held out",
+    )
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--precision", default="f32")
     parser.add_argument("--no-correction", action="store_true", help="leave out the anatomical correction")
     arguments = parser.parse_args(argv)
     engine = open_engine(load_model(arguments.model), arguments.engine, arguments.precision)
-    cases = [case for case in list_cases(arguments.data) if _wanted(case, arguments.split, arguments.fold)]
+    held_out = engine.model.metadata["training"]["held_out"]
+    cases = [
+        case
+        for case in list_cases(arguments.data)
+        if (case.split == "validation" if arguments.split == "validation" else case.patient in held_out)
+    ]
+    if not cases:
+        parser.error(f"{engine.model.name} {engine.model.version} held no patient of {arguments.data} out.")
     records = []
     for number, case in enumerate(cases):
         records.append(evaluate_case(case, engine, not arguments.no_correction))
@@ -248,6 +265,9 @@ def main(argv: list[str] | None = None) -> int:
         "engine": f"{engine.name} {engine.precision}",
         "split": arguments.split,
         "correction": not arguments.no_correction,
+        "network_sha256": hashlib.sha256(engine.model.network).hexdigest(),
+        "patients": sorted({case.patient for case in cases}),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.machine(),
         "summary": summary,
         "records": records,
@@ -257,12 +277,6 @@ def main(argv: list[str] | None = None) -> int:
     temporary.replace(arguments.out)
     print("\n" + table(summary))
     return 0
-
-
-def _wanted(case: Case, split: str, fold: int) -> bool:
-    if split == "validation":
-        return case.split == "validation"
-    return case.split == "train" and (case.fold == fold) == (split == "holdout")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """cardiacai-publish: a finished training run -> the model folder that is shipped, with measured figures in its card.
 
-The card's figures come from files that `cardiacai-evaluate` wrote; none is typed. Publish once without them to have a
-model to evaluate, then again with them: the weights do not change.
+The card's figures come from files that `cardiacai-evaluate` wrote for these very weights; none is typed.
+Publish once without them to have a model to evaluate, then again with them: the weights do not change.
 """
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -17,11 +18,12 @@ CARDS = Path(__file__).parent / "cards"
 SUMMARY_KEYS = ("mean_dice", "LV_region_dice", "pixel_accuracy", "impossible_sections", "sections")
 
 
-def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations: dict[str, Path]) -> None:
+def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations: dict[str, Path | None]) -> None:
     """Writes the model folder.
 
     run: folder of `cardiacai-train`; its average weights are taken, or those of its latest checkpoint. evaluations:
-    "holdout" and "validation" -> JSON of `cardiacai-evaluate`; a missing one leaves "not measured" in the card.
+    "holdout", "uncorrected" and "validation" -> JSON of `cardiacai-evaluate`; None leaves "Not measured" in the card.
+    Raises ValueError for an evaluation of other weights or patients.
     """
     record = json.loads((run / "run.json").read_text())
     config = record["config"]
@@ -32,7 +34,7 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
     else:
         checkpoint = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
         weights, steps = checkpoint["average"], checkpoint["step"]
-    measured = {key: json.loads(path.read_text()) for key, path in evaluations.items() if path.exists()}
+    measured = {key: json.loads(path.read_text()) for key, path in evaluations.items() if path}
     terms = (CARDS / f"{name}_LICENSE").read_text(encoding="utf-8")
     metadata = {
         "name": name,
@@ -62,9 +64,16 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
         first_trained=len(first["trained_on"]),
         first_held=len(first["held_out"]),
         weights_millions=f"{sum(v.numel() for v in weights.values()) / 1e6:.2f}",
+        readings=f"version {version}, {measured['validation']['finished']}" if "validation" in measured else "none yet",
         **tables,
     )
     export_bundle(folder, network, weights, metadata, config["input"], card, terms)
+    network_sha256 = hashlib.sha256((folder / "models" / "model.onnx").read_bytes()).hexdigest()
+    if "validation" in measured and measured["validation"]["network_sha256"] != network_sha256:
+        raise ValueError(f"The validation figures belong to other weights than those in {folder}.")
+    for key in ("holdout", "uncorrected"):
+        if key in measured and measured[key]["patients"] != first["held_out"]:
+            raise ValueError(f"The {key} figures belong to other patients than those held out.")
 
 
 def _short(summary: dict) -> dict:
@@ -77,10 +86,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--out", type=Path, required=True, help="model folder to write")
     parser.add_argument("--version", required=True)
     parser.add_argument("--change", required=True, help="one line for the changelog of this version")
-    parser.add_argument("--holdout", type=Path, default=Path("none"), help="evaluation on the held-out fold")
-    parser.add_argument("--validation", type=Path, default=Path("none"), help="evaluation on the validation patients")
+    parser.add_argument("--holdout", type=Path, help="evaluation on the held-out fold")
+    parser.add_argument("--uncorrected", type=Path, help="the same with --no-correction")
+    parser.add_argument("--validation", type=Path, help="evaluation on the validation patients")
     arguments = parser.parse_args(argv)
-    evaluations = {"holdout": arguments.holdout, "validation": arguments.validation}
+    evaluations = {key: getattr(arguments, key) for key in ("holdout", "uncorrected", "validation")}
     publish(arguments.run, arguments.out, arguments.version, {arguments.version: arguments.change}, evaluations)
     return 0
 

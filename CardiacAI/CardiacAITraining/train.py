@@ -19,7 +19,7 @@ from monai.networks.nets import BasicUNet
 from CardiacAILib.phantom import random_phantom
 
 from .acdc import Case, list_cases
-from .sampling import Sampler, Slices
+from .sampling import CANVAS, Sampler, Slices
 
 
 def read_config(path: Path) -> dict:
@@ -61,8 +61,8 @@ def holdout_dice(network, slices: Slices, config: dict, device) -> list[float]:
     overlap, total = np.zeros(3), np.zeros(3)
     for index in torch.arange(len(slices)).split(16):
         theta = torch.eye(2, 3).repeat(len(index), 1, 1)
-        theta[:, :, :2] *= size / 320
-        theta[:, :, 2] = slices.heart[index].flip(1) * 2 / 320
+        theta[:, :, :2] *= size / CANVAS
+        theta[:, :, 2] = slices.heart[index].flip(1) * 2 / CANVAS
         grid = torch.nn.functional.affine_grid(theta, [len(index), 1, size, size], align_corners=False)
         sample = torch.nn.functional.grid_sample
         x = sample(slices.images[index, None].float(), grid, align_corners=False)
@@ -187,6 +187,10 @@ def log(out: Path, text: str) -> None:
 
 
 def _provenance(out: Path, config: dict, used: list[Case], held: list[Case], start: Path | None) -> None:
+    """Writes `run.json`. Raises ValueError when the folder holds a run of another recipe."""
+    earlier = json.loads((out / "run.json").read_text()) if (out / "run.json").exists() else None
+    if earlier and earlier["config"] != config:
+        raise ValueError(f"{out} holds a run of another recipe. Choose another folder, or delete that one.")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
     record = {
         "config": config,

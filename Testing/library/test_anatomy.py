@@ -86,3 +86,20 @@ def test_a_second_heart_elsewhere_in_the_stack_goes():
     spurious[-1, 12:18, 12:18] = LV.value
     spurious[0, 10:30, 10:14] = RV.value
     assert np.array_equal(correct(spurious), labels)
+
+
+def test_a_slice_that_was_missed_does_not_cost_those_beyond_it():
+    labels = short_axis_phantom().labels.array.copy()
+    labels[5] = BACKGROUND
+    assert np.array_equal(correct(labels), labels)
+
+
+def test_a_larger_piece_of_wall_elsewhere_does_not_replace_the_ring(section):
+    lone = np.zeros_like(section)
+    square(lone, (40, 40), 6, LV.value)
+    square(lone, (100, 100), 30, MYO.value)
+    lone[70:72, 34:72] = MYO.value  # a bridge, so that both are one component
+    lone[46:72, 36:40] = MYO.value
+    mended = correct(lone[None])[0]
+    assert "lv_touches_background" not in impossible(mended, PIXEL)
+    assert (mended == LV.value).any()

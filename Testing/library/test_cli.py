@@ -73,7 +73,7 @@ def test_writes_every_result_and_prints_a_table(image, tmp_path, capsys):
 def test_json_on_standard_output_is_json_and_nothing_else(image, tmp_path, capsys):
     assert run(image, "-o", tmp_path / "out", "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["measurements"]["lv_mass"]["unit"] == "g"
+    assert {m["key"]: m["unit"] for m in document["measurements"]}["lv_mass"] == "g"
     assert document["provenance"]["precision"] == "f32"
 
 
@@ -96,6 +96,9 @@ def test_a_folder_is_a_batch_in_which_one_failure_stops_nothing(image, tmp_path,
     assert run(studies, "-o", tmp_path / "out", "--skip-finished") == 0
     assert (tmp_path / "out" / "a" / "report.html").stat().st_mtime_ns == before
     assert "2 skipped" in capsys.readouterr().err
+    with open(tmp_path / "out" / "summary.csv", newline="") as file:
+        again = {row["case"]: row for row in csv.DictReader(file)}
+    assert again["a"] == rows["a"] | {"state": "skipped"}
 
 
 def test_demo_prints_measurements_beside_the_truth(tmp_path, capsys):
@@ -223,11 +226,42 @@ def test_unknown_engine_is_wrong_use(image, tmp_path):
     assert stop.value.code == 2
 
 
-def test_a_failed_run_does_not_leave_the_old_report_beside_it(image, tmp_path):
+def test_a_failed_run_leaves_the_earlier_results_whole(image, tmp_path):
     assert run(image, "-o", tmp_path / "out") == 0
+    before = (tmp_path / "out" / "segmentation.nii.gz").read_bytes()
     noise = write(tmp_path / "noise.nii.gz", np.random.default_rng(0).normal(100, 9, (8, 99, 99)).astype(np.float32))
     assert run(noise, "-o", tmp_path / "out") == 3
-    assert "report.html" not in names(tmp_path / "out")
+    assert names(tmp_path / "out") == RESULTS
+    assert (tmp_path / "out" / "segmentation.nii.gz").read_bytes() == before
+
+
+def test_an_unexpected_failure_in_one_case_does_not_stop_the_others(image, tmp_path, monkeypatch):
+    from CardiacAILib import segment as job
+
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(image, studies / f"{name}.nii.gz")
+    find, calls = job.find_heart, []
+
+    def failing_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise MemoryError("full")
+        return find(*arguments)
+
+    monkeypatch.setattr(job, "find_heart", failing_once)
+    assert run(studies, "-o", tmp_path / "out") == 1
+    with open(tmp_path / "out" / "summary.csv", newline="") as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["failed", "done"]
+
+
+def test_a_folder_with_one_image_is_a_batch_of_one(image, tmp_path):
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    shutil.copy(image, studies / "only.nii.gz")
+    assert run(studies, "-o", tmp_path / "out") == 0
+    assert names(tmp_path / "out") == {"only", "summary.csv"}
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])

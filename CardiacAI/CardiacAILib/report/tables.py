@@ -107,7 +107,7 @@ def measurements_csv(result: Segmentation, truth: Volume | None = None) -> str:
         scores = dice_scores(result.labels.array, truth.array)
         rows += [Row(f"dice_{s.key.lower()}", f"Dice {s.name}", scores[s.key], "") for s in STRUCTURES]
     for r in rows:
-        cells = [_cell(r.key), _cell(r.name), _number(r.value), _cell(r.unit)]
+        cells = [cell(r.key), cell(r.name), _number(r.value), cell(r.unit)]
         writer.writerow(cells + [_number(r.truth), _number(r.difference)] * with_truth)
     return stream.getvalue()
 
@@ -203,7 +203,7 @@ def _number(value: float | None) -> str:
     return "" if value is None or not math.isfinite(value) else repr(float(value))
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     return f"'{text}" if text.lstrip()[:1] in tuple("=+-@") or text[:1] in ("\t", "\r", "\n") else text
 
 
