@@ -81,6 +81,17 @@ def segment(
     )
 
 
+def measure_edited(volume: Volume, labels: Volume, provenance: dict) -> Segmentation:
+    """Numbers and flags of labels that a reader has corrected.
+
+    volume: the image. labels: uint8 on its grid. provenance: of the result that was corrected; {} for labels drawn
+    from scratch. What only the network could tell, its confidence, is gone.
+    """
+    stack = short_axis_stack(volume, provenance.get("slice_axis"))
+    flags = quality.check(stack.view(labels.array), stack)
+    return Segmentation(labels, measure(labels), flags, provenance | {"edited": True})
+
+
 def look(
     volume: Volume, engine, *, slice_axis: str | None = None, progress: Progress = lambda fraction, text: None
 ) -> tuple[ShortAxisStack, Grid, np.ndarray]:

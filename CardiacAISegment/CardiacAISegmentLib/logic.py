@@ -177,15 +177,18 @@ class CardiacAISegmentLogic(ScriptedLoadableModuleLogic):
             self._client.stop()
 
     def measureAgain(self, volumeNode, segmentationNode, tableNode=None):
-        """Volumes and mass of a segmentation that was edited since. Returns the table node. Raises InputError."""
-        from CardiacAILib.measure import measure
-        from CardiacAILib.mrml import measurements_to_table, place_beside, segmentation_to_labels
-        from CardiacAILib.segment import Segmentation
+        """Volumes, mass and flags of a segmentation that was edited since. Returns the table node. Raises InputError."""
+        from CardiacAILib import mrml
+        from CardiacAILib.segment import measure_edited
 
-        labels = segmentation_to_labels(segmentationNode, volumeNode)
+        labels = mrml.segmentation_to_labels(segmentationNode, volumeNode)
+        provenance = mrml.recorded_provenance(segmentationNode)
+        result = measure_edited(mrml.volume_from_node(volumeNode), labels, provenance)
         tableNode = tableNode or self._tableFor(segmentationNode, volumeNode)
-        measurements_to_table(Segmentation(labels, measure(labels), (), {}), tableNode)
-        place_beside(tableNode, volumeNode)
+        mrml.measurements_to_table(result, tableNode)
+        for node in (segmentationNode, tableNode):
+            mrml.record_result(node, result)
+        mrml.place_beside(tableNode, volumeNode)
         return tableNode
 
     def _finish(self, job: _Job, result) -> None:

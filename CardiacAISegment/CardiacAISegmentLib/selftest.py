@@ -183,6 +183,7 @@ def test_measuring_again_after_an_edit():
         slicer.util.updateSegmentBinaryLabelmapFromArray(labels, segmentationNode, "LV", volumeNode)
         widget.ui.measureButton.click()
         assert 0 < float(tableNode.GetCellText(0, 1)) < before
+        assert '"edited": true' in segmentationNode.GetAttribute("CardiacAI.Provenance")
 
 
 def test_from_a_script():

@@ -4,7 +4,14 @@ The scene is always taken from the node, never from `slicer.mrmlScene`, so every
 Nothing heavy is imported until a function is called.
 """
 
-from .results import heart_center, measurements_to_table, place_beside, record_result, recorded_flags
+from .results import (
+    heart_center,
+    measurements_to_table,
+    place_beside,
+    record_result,
+    recorded_flags,
+    recorded_provenance,
+)
 from .segmentations import labels_to_segmentation, segmentation_to_labels
 from .volumes import volume_from_node, volume_to_node
 
@@ -15,6 +22,7 @@ __all__ = [
     "place_beside",
     "record_result",
     "recorded_flags",
+    "recorded_provenance",
     "segmentation_to_labels",
     "volume_from_node",
     "volume_to_node",

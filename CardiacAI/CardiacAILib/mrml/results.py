@@ -61,6 +61,11 @@ def recorded_flags(node) -> tuple[Flag, ...] | None:
     return None if text is None else tuple(Flag(**values) for values in json.loads(text))
 
 
+def recorded_provenance(node) -> dict:
+    """The provenance on a result node; empty where it is nobody's result."""
+    return json.loads(node.GetAttribute(PROVENANCE) or "{}")
+
+
 def heart_center(labels: Volume) -> tuple[float, float, float] | None:
     """RAS millimetres of the middle of everything labelled; None when nothing is."""
     found = np.argwhere(labels.array > 0)
