@@ -177,7 +177,7 @@ class CardiacAISegmentLogic(ScriptedLoadableModuleLogic):
             self._client.stop()
 
     def measureAgain(self, volumeNode, segmentationNode, tableNode=None):
-        """Volumes, mass and flags of a segmentation that was edited since. Returns the table node. Raises InputError."""
+        """Numbers and flags of a segmentation that was edited since. Returns the table node. Raises InputError."""
         from CardiacAILib import mrml
         from CardiacAILib.segment import measure_edited
 
