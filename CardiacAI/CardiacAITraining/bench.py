@@ -36,10 +36,12 @@ def median_seconds(function: Callable[[], object], repeats: int) -> float:
     return statistics.median(seconds[1:])
 
 
-def peak_megabytes() -> float:
-    """Of this process since it started."""
-    import resource
-
+def peak_megabytes() -> float | None:
+    """Of this process since it started; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
@@ -136,9 +138,9 @@ def table(result: dict) -> str:
     seed = result["seed"]
     lines = [
         f"Seeds' 64-1024 U-Net, eager PyTorch f32, {'x'.join(map(str, SHAPE))}: "
-        f"{seed['network']:.2f} s, {seed['memory']:.0f} MB",
+        f"{seed['network']:.2f} s, memory {_megabytes(seed)}",
         "",
-        f"{'':15}{'load':>8}{'network alone':>20}{'read to labels':>20}{'first run':>20}{'memory':>10}",
+        f"{'':15}{'load':>8}{'network alone':>20}{'read to labels':>20}{'first run':>20}{'memory':>14}",
     ]
     for row in result["rows"]:
         line = f"{row['engine'] + ' ' + row['precision']:15}"
@@ -146,7 +148,7 @@ def table(result: dict) -> str:
             lines.append(f"{line}  {row['why_not']}")
             continue
         cells = (f"{row[key]:.3f} s 1/{row['faster'][key]:.1f}" for key in ("network", "job", "first"))
-        lines.append(f"{line}{row['load']:6.2f} s" + "".join(f"{c:>20}" for c in cells) + f"{row['memory']:7.0f} MB")
+        lines.append(f"{line}{row['load']:6.2f} s" + "".join(f"{c:>20}" for c in cells) + f"{_megabytes(row):>14}")
         lines += [f"{'':15}  {verdict}" for verdict in verdicts(row)]
     return "\n".join(lines)
 
@@ -158,7 +160,13 @@ def verdicts(row: dict) -> list[str]:
     found = [
         f"aim {names[key]} 1/{aim}: {'met' if row['faster'][key] >= aim else 'missed'}" for key, aim in aims.items()
     ]
-    return [*found, f"aim under {MEMORY_AIM} MB: {'met' if row['memory'] < MEMORY_AIM else 'missed'}"]
+    memory = row["memory"]
+    verdict = "not measured" if memory is None else "met" if memory < MEMORY_AIM else "missed"
+    return [*found, f"aim under {MEMORY_AIM} MB: {verdict}"]
+
+
+def _megabytes(row: dict) -> str:
+    return "not measured" if row["memory"] is None else f"{row['memory']:.0f} MB"
 
 
 def main(argv: list[str] | None = None) -> int:

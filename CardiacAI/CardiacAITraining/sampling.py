@@ -93,7 +93,8 @@ class Sampler:
         elsewhere = self._uniform(n) < c["elsewhere_share"]
         angle = self._uniform(n, -np.pi, np.pi)
         zoom = torch.exp(self._uniform(n, -0.25, 0.25))  # picture pixels per canvas pixel, about 1/1.28 to 1.28
-        whole_zoom = crop / (slices.field[index].max(1).values * self._uniform(n, 0.85, 1.2))
+        # The run-time window holds the whole field; a crop of it shows most, at the same scale.
+        whole_zoom = c["size"][0] / (slices.field[index].max(1).values * self._uniform(n, 0.8, 1.25))
         zoom = torch.where(whole, whole_zoom.clamp(max=1.2), zoom)
         stretch = torch.exp(self._uniform(n, -0.12, 0.12))
         mirror = torch.where(self._uniform(n) < 0.5, -1.0, 1.0)
@@ -101,7 +102,7 @@ class Sampler:
         centre = slices.heart[index] + self._uniform((n, 2), -jitter, jitter)
         anywhere = self._uniform((n, 2), -0.4, 0.4) * slices.field[index]
         centre = torch.where(elsewhere[:, None], anywhere, centre)
-        centre = torch.where(whole[:, None], self._uniform((n, 2), -0.08, 0.08) * slices.field[index], centre)
+        centre = torch.where(whole[:, None], self._uniform((n, 2), -0.2, 0.2) * slices.field[index], centre)
 
         # Affine of grid_sample: output coordinates in -1..1 to canvas coordinates in -1..1, (x, y) order.
         scale = crop / CANVAS / zoom

@@ -80,7 +80,8 @@ def _slice_axis(spacing: np.ndarray, wanted: str | None) -> int:
         text = " x ".join(f"{s:.2f}" for s in spacing[::-1])
         raise InputError(
             f"Voxels of {text} mm do not tell which axis runs from slice to slice. A short-axis stack has slices "
-            "several times further apart than its pixels. If this is one, name the axis with --slice-axis i, j or k."
+            "several times further apart than its pixels. If this is one, name the axis: --slice-axis i, j or k, or "
+            "Slice axis under Advanced in Slicer."
         )
     return int(order[2])
 
