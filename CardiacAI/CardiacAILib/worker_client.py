@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import errors
-from .errors import Cancelled, CardiacAIError, EngineError
+from .engines import model_folder
+from .errors import Cancelled, CardiacAIError, EngineError, OutputError
 from .images.volume import Volume
 from .measure import Measurement
 from .quality import Flag
@@ -89,10 +90,15 @@ class WorkerClient:
         model: folder or name of a shipped one. The rest: see `engines.open_engine` and `segment.segment`.
         Raises EngineError when no process can be started, OutputError when the image cannot be written for it.
         """
+        self._events = self.poll()  # what a process that has died meanwhile left to say
+        if self._process and not self._process.folder.is_dir():  # a cleaner of temporary files was there
+            self._events += self._end_all(OutputError("The job's temporary folder was removed. Start it again."))
+            self._forget_process()
         if self._process and self._process.stopping:  # do not let the new job die with the one that is being stopped
             self._forget_process()
         self.start()
         self._last += 1
+        folder = model_folder(model)  # absolute: the process runs elsewhere
         number = self._last
         command = {
             "id": number,
@@ -100,7 +106,7 @@ class WorkerClient:
             "image": f"{number}.npy",
             "labels": f"{number}-labels.npy",
             "geometry": geometry_of(volume),
-            "model": str(model),
+            "model": str(folder if folder.is_dir() else model),
             "engine": engine,
             "precision": precision,
             "slice_axis": slice_axis,

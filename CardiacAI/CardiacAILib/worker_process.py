@@ -56,6 +56,7 @@ class WorkerProcess:
         self._stderr: deque[str] = deque(maxlen=50)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
+        threading.Thread(target=self._keep_folder_young, daemon=True).start()
 
     @property
     def stopping(self) -> bool:
@@ -108,10 +109,9 @@ class WorkerProcess:
         for line in self.popen.stdout:
             try:
                 message = json.loads(line)
-                self._take_files(message)
-            except (ValueError, OSError):
+            except ValueError:
                 continue  # the torn last line of a killed process
-            self.messages.put(message)
+            self.messages.put(self._take_files(message))
         code = self.popen.wait()
         if os.name != "nt":
             _kill_tree(self.popen.pid)  # processes that a job started and that outlived it
@@ -119,17 +119,33 @@ class WorkerProcess:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.messages.put({"event": "end", "code": code, "stderr": "".join(self._stderr)})
 
-    def _take_files(self, message: dict) -> None:
-        """Arrays are read as soon as they are announced, so that nothing of a patient lies about longer than needed."""
+    def _take_files(self, message: dict) -> dict:
+        """The message with its array, or the error of a job whose array cannot be read.
+
+        Arrays are read as soon as they are announced, so that nothing of a patient lies about longer than needed.
+        """
         import numpy as np
 
         if message["event"] == "result":
-            message["labels"] = np.load(self.folder / message["labels"], allow_pickle=False)
+            try:
+                message["labels"] = np.load(self.folder / message["labels"], allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                text = f"The result cannot be read from {self.folder}: {error}. Start the job again."
+                message = {"event": "error", "id": message["id"], "kind": "OutputError", "message": text}
         if message["event"] in ("result", "error"):
             with self._lock:
                 self._outstanding.discard(message["id"])
             for path in (f"{message['id']}.npy", f"{message['id']}-labels.npy"):
-                (self.folder / path).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # held by a virus scanner, say; it goes with the folder
+                    (self.folder / path).unlink(missing_ok=True)
+        return message
+
+    def _keep_folder_young(self) -> None:
+        """So that no other session's `remove_stale_folders` takes it from a process that has long had nothing to do."""
+        while self._listener.is_alive():
+            with contextlib.suppress(OSError):
+                os.utime(self.folder)
+            self._listener.join(_STALE_SECONDS / 24)
 
     def _listen_to_stderr(self) -> None:
         for line in self.popen.stderr:

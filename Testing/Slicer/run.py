@@ -3,8 +3,8 @@
     Slicer --testing --no-splash --no-main-window --additional-module-paths CardiacAI CardiacAISegment CardiacAIMass
         CardiacAIPerfusion --python-script Testing/Slicer/run.py [words in the names of the tests to run]
 
-One JSON line a test: {"test", "ok", "seconds", "error"}. Exit code 0 when all pass, else 1. Without --no-main-window
-and with CARDIACAI_SCREENSHOTS=folder a picture of the panel is saved as well.
+One JSON line a test: {"test", "ok", "seconds", "error"}. Exit code 0 when all pass, else 1; no test at all is no pass.
+Without --no-main-window and with CARDIACAI_SCREENSHOTS=folder a picture of the panel is saved as well.
 """
 
 import importlib
@@ -23,7 +23,7 @@ def run(words: list[str]) -> int:
     """Runs every test whose name holds one of the words; returns the exit code."""
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), *(str(here.parents[1] / module) for module in ("CardiacAI", "CardiacAISegment"))]
-    failed = 0
+    ran = failed = 0
     for room in ROOMS:
         try:
             tests = importlib.import_module(room).TESTS
@@ -32,8 +32,11 @@ def run(words: list[str]) -> int:
             failed += not report(room, time.monotonic(), traceback.format_exc())
         for test in tests:
             if not words or any(word in test.__name__ for word in words):
+                ran += 1
                 failed += not run_one(f"{room}.{test.__name__}", test)
-    return 1 if failed else 0
+    if not (ran or failed):
+        print(f"No test's name holds one of these words: {' '.join(words)}", file=sys.stderr, flush=True)
+    return 0 if ran and not failed else 1
 
 
 def run_one(name: str, test) -> bool:

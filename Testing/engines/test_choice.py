@@ -9,7 +9,7 @@ import pytest
 
 from CardiacAILib import engines
 from CardiacAILib.engines import available_engines, load_model, open_engine
-from CardiacAILib.errors import EngineError
+from CardiacAILib.errors import EngineError, ModelError
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,13 @@ def test_unknown_names(model):
         open_engine(model, "numpy", "bf16")
 
 
-def test_a_broken_installation_is_passed_over_and_named(monkeypatch, model):
+@pytest.mark.parametrize("kind", [ImportError, OSError, RuntimeError])
+def test_a_broken_installation_is_passed_over_and_named(monkeypatch, model, kind):
     pytest.importorskip("openvino")
 
     def broken(model, name, precision, original=engines._open):
         if name == "openvino":
-            raise ImportError("libtbb.so.12: cannot open shared object file")
+            raise kind("libtbb.so.12: cannot open shared object file")
         return original(model, name, precision)
 
     monkeypatch.setattr(engines, "_open", broken)
@@ -59,8 +60,24 @@ def test_a_broken_installation_is_passed_over_and_named(monkeypatch, model):
     engine = open_engine(model)
     assert engine.name == "numpy"
     assert "libtbb" in engine.notes[0]
-    with pytest.raises(EngineError, match="does not load"):
+    with pytest.raises(EngineError, match=r"does not load: libtbb.*choose the engine numpy \(--engine numpy\)"):
         open_engine(model, "openvino")
+
+
+def test_a_damaged_model_is_not_blamed_on_the_engines(monkeypatch, model):
+    def damaged(*_):
+        raise ModelError("The model is damaged.")
+
+    monkeypatch.setattr(engines, "_open", damaged)
+    with pytest.raises(ModelError, match="is damaged"):
+        open_engine(model)
+
+
+def test_messages_serve_a_panel_as_well():
+    """A remedy that is an option of the command alone is none for who sees buttons."""
+    for path in Path(engines.__file__).parent.glob("*.py"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert "--engine" not in line or "(--engine" in line, f"{path.name}: {line}"
 
 
 def test_bf16_is_never_pretended(model):
@@ -93,6 +110,44 @@ def test_out_of_gpu_memory_goes_on_on_the_cpu(monkeypatch, model):
     monkeypatch.setattr(engine, "_compute", full_once)
     assert np.array_equal(engine.run(np.ones((1, 1, 32, 32), np.float32)), expected)
     assert engine.device == "CPU"
+    assert "ran out of memory" in engine.notes[0]
+
+
+@pytest.fixture
+def full_gpu(monkeypatch):
+    """A GPU on which nothing finds room."""
+    torch = pytest.importorskip("torch")
+    from CardiacAILib.engines.torch_engine import TorchEngine
+
+    def to_device(self, array, original=TorchEngine._to_device):
+        if self.device == "CUDA":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(self, array)
+
+    monkeypatch.setattr(TorchEngine, "_to_device", to_device)
+    return TorchEngine
+
+
+def test_weights_that_find_no_room_on_the_gpu_go_to_the_cpu(full_gpu, model):
+    engine = full_gpu(model, device="CUDA")
+    assert engine.device == "CPU"
+    assert "ran out of memory" in engine.notes[0]
+    images = np.ones((1, 1, 32, 32), np.float32)
+    assert np.array_equal(engine.run(images), full_gpu(model, device="CPU").run(images))
+
+
+def test_a_full_gpu_is_passed_over_and_named(full_gpu, monkeypatch, model):
+    import torch
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", full)  # even the operation that tries the GPU out
+    cuda = engines.EngineInfo("torch", "2", True, devices=("CUDA", "CPU"))
+    monkeypatch.setattr(engines, "_info", lambda name, original=engines._info: cuda if name == "torch" else original(name))
+    engine = open_engine(model)
+    assert (engine.name, engine.device) in (("openvino", "CPU"), ("numpy", "CPU"))
     assert "ran out of memory" in engine.notes[0]
 
 

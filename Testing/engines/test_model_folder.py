@@ -35,6 +35,22 @@ def test_shipped_models_load_by_name_and_are_whole():
         assert model.license_text
 
 
+@pytest.mark.skipif(not shipped_models(), reason="no model is shipped yet")
+def test_a_folder_lying_about_does_not_replace_a_shipped_model(folder, monkeypatch):
+    shipped = shipped_models()[0]
+    folder.rename(folder.with_name(shipped.name))
+    monkeypatch.chdir(folder.parent)
+    assert load_model(shipped.name).folder == shipped.folder
+    assert load_model(f"./{shipped.name}").name == "probe"
+
+
+def test_a_folder_of_the_working_directory_is_still_found_from_another(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    model = load_model(folder.name)
+    monkeypatch.chdir("/")
+    assert model.network
+
+
 @pytest.mark.parametrize("name", ["configs/metadata.json", "configs/inference.json", "models/model.onnx"])
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
 def test_damage_is_noticed(folder, name, harm):

@@ -1,6 +1,7 @@
 """The benchmark: what it is measured against, and that its rows run and its table tells the truth."""
 
 import json
+import sys
 
 import pytest
 
@@ -38,6 +39,16 @@ def test_verdicts_are_honest(job, verdict):
     assert any(verdict in line for line in found)
     assert "first run 1/6: met" in found[1]
     assert "missed" in found[2]
+
+
+def test_memory_that_the_system_does_not_tell_is_not_measured(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)  # Windows has none
+    memory = bench.peak_megabytes()
+    times = {key: 1.0 for key in ("network", "job", "first")}
+    row = {"engine": "numpy", "precision": "f32", "load": 0.1, "memory": memory, "faster": times} | times
+    table = bench.table({"seed": {"network": 7.4, "memory": memory}, "rows": [row]})
+    assert table.count("not measured") == 3  # the seeds', the row's, its verdict
+    assert "MB: missed" not in table
 
 
 def test_table_keeps_rows_without_figures():

@@ -1,6 +1,7 @@
 """The worker as a real process: round trip, noise, cancel, crashes, orphans, files."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from CardiacAILib import worker_process
+from CardiacAILib.engines import model_folder
 from CardiacAILib.errors import Cancelled, CardiacAIError, EngineError, InputError, OutputError
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.worker_client import WorkerClient
@@ -302,6 +304,75 @@ def test_no_room_for_the_image(client, monkeypatch):
     with pytest.raises(OutputError, match="No space left"):
         client.segment(VOLUME, model="plain")
     assert not client.busy
+
+
+def test_a_result_that_cannot_be_read_is_an_error_of_its_job_alone(client, monkeypatch):
+    def unreadable(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", unreadable)
+        _, last = run(client, "plain")
+    assert isinstance(last.error, OutputError)
+    assert "Input/output error" in str(last.error)
+    assert not client.busy
+    assert run(client, "plain")[1].kind == "result"
+
+
+def test_a_file_that_cannot_be_removed_costs_no_result(client, monkeypatch):
+    def held(*_, **__):
+        raise PermissionError(13, "The process cannot access the file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", held)
+        assert run(client, "plain")[1].kind == "result"
+
+
+def test_a_folder_that_a_cleaner_removed_costs_its_jobs_and_no_more(client, temporary_folder):
+    run(client, "plain")
+    (folder,) = temporary_folder.glob("cardiacai-worker-*")
+    shutil.rmtree(folder)
+    assert run(client, "plain")[1].kind == "result"
+    lost = client.segment(VOLUME, model="blocks")
+    (folder,) = temporary_folder.glob("cardiacai-worker-*")
+    shutil.rmtree(folder)
+    events, last = run(client, "plain")
+    assert last.kind == "result"
+    assert [type(event.error) for event in events if event.job == lost and event.kind == "error"] == [OutputError]
+
+
+def test_a_process_that_died_unheard_keeps_its_last_words(client):
+    lost = client.segment(VOLUME, model="exits")
+    assert ends(client.pid, 10)
+    time.sleep(0.5)  # the listener has removed the folder
+    events, last = run(client, "plain")
+    assert last.kind == "result"
+    (error,) = (event.error for event in events if event.job == lost and event.kind == "error")
+    assert "exit code 3" in str(error)
+
+
+def test_the_folder_of_a_process_without_work_stays_young(client, temporary_folder, monkeypatch):
+    monkeypatch.setattr(worker_process, "_STALE_SECONDS", 0.24)
+    client.start()
+    (folder,) = temporary_folder.glob("cardiacai-worker-*")
+    os.utime(folder, (0, 0))
+    deadline = time.monotonic() + 5
+    while folder.stat().st_mtime == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    remove_stale_folders(seconds=3600)
+    assert folder.exists()
+
+
+def test_a_model_folder_is_named_so_that_the_process_finds_it(client, tmp_path, monkeypatch):
+    """The process runs in another folder. A name that is no folder, or a shipped model's, is left to the library."""
+    here = tmp_path / "here"
+    (here / "mine").mkdir(parents=True)
+    (here / "cine_short_axis").mkdir()
+    monkeypatch.chdir(here)
+    assert run(client, "mine")[1].result.provenance["model"] == str(here / "mine")
+    assert run(client, "plain")[1].result.provenance["model"] == "plain"
+    if model_folder("cine_short_axis").parent != here:  # one is shipped
+        assert run(client, "cine_short_axis")[1].result.provenance["model"] == str(model_folder("cine_short_axis"))
 
 
 def test_folders_of_dead_sessions_are_removed(temporary_folder):

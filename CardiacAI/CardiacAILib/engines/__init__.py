@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from importlib import metadata, util
 
-from ..errors import EngineError
+from ..errors import EngineError, ModelError
 from .engine import PRECISIONS, Engine
-from .model import Model, Preprocessing, load_model, shipped_models
+from .model import Model, Preprocessing, load_model, model_folder, shipped_models
 
 __all__ = [
     "ENGINE_NAMES",
@@ -16,6 +16,7 @@ __all__ = [
     "Preprocessing",
     "available_engines",
     "load_model",
+    "model_folder",
     "open_engine",
     "shipped_models",
 ]
@@ -65,12 +66,14 @@ def open_engine(model: Model, name: str = "auto", precision: str = "f32") -> Eng
     if not info.available:
         raise EngineError(info.reason)
     if precision != "f32" and name != "openvino":
-        raise EngineError(f"The {name} engine computes in f32 only. For {precision} choose openvino.")
+        remedy = f"For {precision} choose the engine openvino (--engine openvino)."
+        raise EngineError(f"The {name} engine computes in f32 only. {remedy}")
     try:
         return _open(model, name, precision)
-    except ImportError as error:  # installed, but broken: a missing system library, an unfit Python
+    except (ImportError, OSError, RuntimeError) as error:  # broken: a missing system library, an unfit Python or driver
         raise EngineError(
-            f"The {name} engine is installed but does not load: {error}. Reinstall it, or choose numpy."
+            f"The {name} engine is installed but does not load: {error}. Reinstall it, or choose the engine numpy "
+            "(--engine numpy)."
         ) from error
 
 
@@ -84,14 +87,17 @@ def _open_best(model: Model, precision: str) -> Engine:
             continue
         try:
             engine = _open(model, name, precision)
-        except (ImportError, EngineError) as error:
+        except ModelError:
+            raise  # no other engine could read it either
+        except Exception as error:  # whatever a broken installation throws: the next engine works without it
             notes.append(f"The {name} engine was passed over: {error}")
             continue
         if name == "torch" and engine.device != "CUDA":
+            notes.extend(engine.notes)  # a GPU that was given up
             continue
         engine.notes.extend(notes)
         return engine
-    raise EngineError("No engine works, not even numpy. Reinstall CardiacAI.")
+    raise EngineError(" ".join(["No engine works, not even numpy. Reinstall CardiacAI.", *notes]))
 
 
 def _open(model: Model, name: str, precision: str) -> Engine:

@@ -58,20 +58,19 @@ class Model:
 
 def shipped_models() -> list[Model]:
     """The models that came with CardiacAI, by name. Raises ModelError when one is damaged."""
-    weights = Path(str(resources.files("CardiacAILib") / "weights"))
-    folders = sorted(path.parent for path in weights.glob(f"*/{_SUMS}"))
-    return [load_model(folder) for folder in folders]
+    return [load_model(folder) for folder in _shipped_folders().values()]
+
+
+def model_folder(name_or_folder: str | Path) -> Path:
+    """Where a model is, absolute; it need not be there. No folder that happens to lie about replaces a shipped name."""
+    return _shipped_folders().get(str(name_or_folder)) or Path(name_or_folder).absolute()
 
 
 def load_model(name_or_folder: str | Path) -> Model:
     """A model by the name of a shipped one, or by its folder. Raises ModelError."""
-    folder = Path(name_or_folder)
+    folder = model_folder(name_or_folder)
     if not folder.is_dir():
-        models = shipped_models()
-        for model in models:
-            if str(name_or_folder) in (model.name, model.folder.name):
-                return model
-        names = ", ".join(sorted({model.name for model in models})) or "none"
+        names = ", ".join(_shipped_folders()) or "none"
         raise ModelError(f"There is no model '{name_or_folder}'. Give a model folder or one of: {names}.")
     metadata = _read_json(folder, _METADATA)
     inference = _read_json(folder, _INFERENCE)
@@ -88,6 +87,12 @@ def load_model(name_or_folder: str | Path) -> Model:
         raise ModelError(
             f"Model {folder} does not describe itself as this version expects ({error!r}). {_REMEDY}"
         ) from error
+
+
+def _shipped_folders() -> dict[str, Path]:
+    """By name, which is the folder's own."""
+    weights = Path(str(resources.files("CardiacAILib") / "weights"))
+    return {path.parent.name: path.parent for path in sorted(weights.glob(f"*/{_SUMS}"))}
 
 
 def _read_json(folder: Path, name: str) -> dict:

@@ -8,6 +8,8 @@ from ..errors import EngineError
 from .engine import Engine
 from .model import Model
 
+_REMEDY = "Choose the engine numpy (--engine numpy)."
+
 
 def import_openvino():
     """OpenVINO without its telemetry. Use this and never a plain import.
@@ -54,7 +56,7 @@ class OpenVinoEngine(Engine):
                     {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "THROUGHPUT"},
                 )
             except RuntimeError as error:
-                raise EngineError(f"OpenVINO cannot run this model: {error}. Choose --engine numpy.") from error
+                raise EngineError(f"OpenVINO cannot run this model: {error}. {_REMEDY}") from error
             self._queues[size] = openvino.AsyncInferQueue(compiled)
         return self._queues[size]
 
@@ -71,5 +73,5 @@ class OpenVinoEngine(Engine):
                 queue.start_async([images[index : index + 1]], index)
             queue.wait_all()
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO failed: {error}. Choose --engine numpy.") from error
+            raise EngineError(f"OpenVINO failed: {error}. {_REMEDY}") from error
         return np.concatenate(logits)

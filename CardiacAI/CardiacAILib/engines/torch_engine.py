@@ -14,6 +14,8 @@ def cuda_works() -> bool:
 
     try:
         return torch.cuda.is_available() and float((torch.ones(2, device="cuda") * 2).sum()) == 4.0
+    except torch.OutOfMemoryError:
+        return True  # it works, but is full: loading the weights will tell, and say so
     except RuntimeError:
         return False
 
@@ -34,11 +36,27 @@ class TorchEngine(Engine):
         import torch
 
         self._torch_device = torch.device(self.device.lower())
-        self._weights = {
-            node.output: [torch.from_numpy(array.copy()).to(self._torch_device) for array in (node.weight, node.bias)]
-            for node in self._graph.nodes
-            if node.weight is not None
-        }
+        try:
+            self._weights = {
+                node.output: [self._to_device(array.copy()) for array in (node.weight, node.bias)]
+                for node in self._graph.nodes
+                if node.weight is not None
+            }
+        except torch.OutOfMemoryError:
+            self._give_up_gpu()
+
+    def _to_device(self, array: np.ndarray):
+        import torch
+
+        return torch.from_numpy(array).to(self._torch_device)
+
+    def _give_up_gpu(self) -> None:
+        import torch
+
+        torch.cuda.empty_cache()
+        self.notes.append("The GPU ran out of memory; computed on the CPU instead.")
+        self.device = "CPU"
+        self._load()
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         import torch
@@ -46,14 +64,11 @@ class TorchEngine(Engine):
         try:
             return self._compute(images)
         except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            self.notes.append("The GPU ran out of memory; computed on the CPU instead.")
-            self.device = "CPU"
-            self._load()
+            self._give_up_gpu()
             return self._compute(images)
         except RuntimeError as error:
             raise EngineError(
-                f"PyTorch failed: {error}. Choose another engine with --engine openvino or numpy."
+                f"PyTorch failed: {error}. Choose the engine openvino or numpy (--engine openvino, --engine numpy)."
             ) from error
 
     def _compute(self, images: np.ndarray) -> np.ndarray:
@@ -61,7 +76,7 @@ class TorchEngine(Engine):
 
         # cuDNN would otherwise compute f32 convolutions in TF32, ten bits of mantissa
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            values = {self._graph.input: torch.from_numpy(images).to(self._torch_device)}
+            values = {self._graph.input: self._to_device(images)}
             for index, node in enumerate(self._graph.nodes):
                 values[node.output] = self._apply(node, [values[name] for name in node.inputs])
                 for name in node.inputs:

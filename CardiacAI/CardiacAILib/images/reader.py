@@ -9,15 +9,13 @@ from . import itk
 from .check import check_image
 from .dicom import read_dicom_folder
 from .headers import FORMATS, inspect
-from .volume import Volume
+from .volume import Volume, is_oriented
 
 
 def read_volume(path: str | Path) -> Volume:
     """The image in a file (NIfTI, NRRD, MetaImage; 3D or 4D) or a folder (DICOM slices of one phase; 3D).
 
-    `oriented` of a DICOM volume is True. Of a file it is False when its axes run along the body's axes: a short-axis
-    slice is oblique in every patient, so such a header comes from a tool that lost the patient's position (ACDC, or
-    NIfTI without qform and sform). The rule does not change when the array is flipped or permuted with its header.
+    `oriented` of a DICOM volume is True, that of a file is as `volume.is_oriented` has it.
     Raises InputError when there is no usable image.
     """
     path = Path(path)
@@ -70,9 +68,5 @@ def _volume(image, name: str, frames_as_components: bool, frame_times: tuple[flo
         origin=image.GetOrigin()[:3],
         direction=direction,
         frame_times=frame_times if array.ndim == 4 else None,
-        oriented=not _along_body_axes(direction),
+        oriented=is_oriented(direction),
     )
-
-
-def _along_body_axes(direction: np.ndarray) -> bool:
-    return bool(np.allclose(np.abs(direction).max(axis=0), 1, atol=1e-6))

@@ -13,7 +13,7 @@ class Volume:
     spacing: millimetres along (i, j, k). origin: LPS millimetres of voxel (0, 0, 0).
     direction: 3x3, columns are the unit vectors of i, j and k in LPS.
     frame_times: seconds of each phase, None for a single phase or when unknown.
-    oriented: False when the file stores no patient orientation (ACDC); anterior and superior are then unknown.
+    oriented: False when the file stores no patient orientation (`is_oriented`); anterior and superior are then unknown.
     """
 
     array: np.ndarray
@@ -33,3 +33,12 @@ class Volume:
     def voxel_volume_ml(self) -> float:
         """Volume of one voxel in millilitres; the slices are taken to touch (spacing by position, no gap)."""
         return float(np.prod(self.spacing)) / 1000.0
+
+
+def is_oriented(direction: np.ndarray) -> bool:
+    """Whether the axes of a stored image (columns; LPS or RAS) tell how the patient lies.
+
+    A short-axis slice is oblique in every patient. Axes along the body's, to a quarter of a degree, come from a tool
+    that lost the patient's position (ACDC, or NIfTI without qform and sform), flipped and permuted arrays included.
+    """
+    return not np.allclose(np.abs(direction).max(axis=0), 1, rtol=0, atol=1e-5)

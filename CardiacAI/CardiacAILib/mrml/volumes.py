@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import InputError
-from ..images.volume import Volume
+from ..images.volume import Volume, is_oriented
 
 #: RAS to LPS and back: the first two axes change sign.
 _LPS = np.diag([-1.0, -1.0, 1.0])
@@ -17,9 +17,6 @@ def volume_from_node(node) -> Volume:
 
     Linear parent transforms are hardened into the geometry: the result says where the image is shown, and a transform
     that scales changes spacing and volumes accordingly. The array stays as stored, (k, j, i).
-
-    oriented is False when the axes run exactly along the patient's: no short-axis plane does, so such a header is one
-    that lost its orientation (ACDC's, for example).
 
     Raises InputError for anything but one scalar image on a regular grid: label maps, colour and vector images,
     multi-volumes, empty nodes, non-linear parent transforms, sheared grids.
@@ -40,7 +37,7 @@ def volume_from_node(node) -> Volume:
         spacing=tuple(float(s) for s in spacing),
         origin=tuple(float(x) for x in _LPS @ matrix[:3, 3]),
         direction=_LPS @ direction,
-        oriented=not np.allclose(np.sort(np.abs(direction), axis=0)[:2], 0, atol=1e-6),
+        oriented=is_oriented(direction),
     )
 
 
