@@ -27,7 +27,7 @@ class TestJob:
             "labels": command["labels"],
             "measurements": [{"key": "lv_mass", "name": "LV mass", "value": 101.5, "unit": "g"}],
             "flags": [{"code": "apex", "severity": "warning", "message": "The apex is missing."}],
-            "provenance": {"calls": self.calls, "pid": os.getpid()} | {key: command[key] for key in ("geometry", "model")},
+            "provenance": {"calls": self.calls, "pid": os.getpid(), "command": command},
         }
 
     def _noise(self, progress):
