@@ -12,12 +12,14 @@ from .labels import LV, MYO, RV, STRUCTURES
 #: mm between slices above which volumes are under-sampled (ACDC has 5 to 10).
 WIDEST_SLICE_DISTANCE = 12.0
 FEWEST_SLICES = 5
-#: Mean probability of the chosen class over a structure, below which its contour deserves a look.
-LEAST_CONFIDENCE = {RV.value: 0.85, MYO.value: 0.80, LV.value: 0.88}
+#: Mean probability of a class where it was chosen, below which its contours deserve a look. Set on the 30 held-out
+#: stacks: of 4, 2 and 2 with a Dice under .80 these limits find 2, 2 and 2, with 3, 0 and 0 false alarms.
+LEAST_CONFIDENCE = {RV.value: 0.92, MYO.value: 0.87, LV.value: 0.91}
 #: Share of the labelled voxels that the anatomical correction may change without a remark.
 LARGEST_CORRECTION = 0.05
-#: Section of the LV and its wall at an end of the stack, relative to the largest, that says the stack ends too early.
-LARGE_AT_THE_END = 0.35
+#: Section of the LV and its wall at the apical end of the stack, relative to the largest, that says the stack ends too
+#: early: in ACDC's training stacks at end-diastole the 90th percentile is .32. A missing base cannot be told this way: complete stacks begin at their widest.
+LARGE_AT_THE_APEX = 0.35
 #: mL; outside are volumes that adult hearts do not reach in either phase.
 PLAUSIBLE_VOLUME = {RV.value: (15.0, 600.0), MYO.value: (30.0, 450.0), LV.value: (8.0, 600.0)}
 
@@ -80,16 +82,9 @@ def _coverage(labels: np.ndarray, stack: ShortAxisStack):
     missing = sorted(stack.slice_number(i) for i in range(seen[0], seen[-1]) if areas[i] == 0)
     if missing:
         yield Flag("gap", "warning", f"No left ventricle in slice {_listed(missing)}, although its neighbours show it.")
-    base, apex = (seen[0], seen[-1]) if areas[seen[0]] >= areas[seen[-1]] else (seen[-1], seen[0])
-    ends = (0, len(labels) - 1)
-    if apex in ends and areas[apex] > LARGE_AT_THE_END * areas.max():
+    apex = seen[-1] if areas[seen[0]] >= areas[seen[-1]] else seen[0]
+    if apex in (0, len(labels) - 1) and areas[apex] > LARGE_AT_THE_APEX * areas.max():
         yield Flag("apex_missing", "warning", "The stack ends before the apex: volumes and mass are too small.")
-    if base in ends and areas[base] > LARGE_AT_THE_END * areas.max():
-        yield Flag(
-            "base_end",
-            "note",
-            "The stack begins inside the left ventricle; if slices are missing at the base, volumes are too small.",
-        )
 
 
 def _plausibility(labels: np.ndarray, stack: ShortAxisStack):
@@ -105,9 +100,7 @@ def _plausibility(labels: np.ndarray, stack: ShortAxisStack):
             )
     odd = sorted(stack.slice_number(i) for i, section in enumerate(labels) if impossible(section, stack.pixel_spacing))
     if odd:
-        yield Flag(
-            "anatomy", "warning", f"Contours no heart can have in slice {_listed(odd)}: correct them before measuring."
-        )
+        yield Flag("anatomy", "note", f"Unlikely anatomy in slice {_listed(odd)}: look there first.")
 
 
 def confidence(probabilities: np.ndarray, value: int) -> float:

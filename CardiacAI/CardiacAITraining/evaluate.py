@@ -100,8 +100,8 @@ def evaluate_case(case: Case, engine, correct: bool = True) -> dict:
         for level in LEVELS:
             at = [i for i, name in enumerate(where) if name == level]
             record[f"{s.key}_dice_{level}"] = dice(mine[at], theirs[at])
-            record[f"{s.key}_missed_{level}"] = sum(theirs[i].any() and not mine[i].any() for i in at)
-            record[f"{s.key}_false_{level}"] = sum(mine[i].any() and not theirs[i].any() for i in at)
+            record[f"{s.key}_missed_{level}"] = sum(bool(theirs[i].any() and not mine[i].any()) for i in at)
+            record[f"{s.key}_false_{level}"] = sum(bool(mine[i].any() and not theirs[i].any()) for i in at)
             record[f"{s.key}_slices_{level}"] = len(at)
     region, expert_region = (np.isin(a, (MYO.value, LV.value)) for a in (found, truth))
     record["LV_region_dice"] = dice(region, expert_region)

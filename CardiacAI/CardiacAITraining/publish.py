@@ -51,7 +51,7 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
         "eval_metrics": {key: _short(result["summary"]) for key, result in measured.items()},
         "training": record | {"steps": steps},
     }
-    first = record["start"] or record  # the stage in which choices were made
+    first = record.get("start") or record  # the stage in which choices were made
     network = {"_target_": "BasicUNet", **config["network"]}
     tables = {key: table(measured[key]["summary"]) if key in measured else "Not measured." for key in evaluations}
     card = (CARDS / f"{name}.md").read_text(encoding="utf-8")
