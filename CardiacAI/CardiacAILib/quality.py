@@ -18,7 +18,8 @@ LEAST_CONFIDENCE = {RV.value: 0.92, MYO.value: 0.87, LV.value: 0.91}
 #: Share of the labelled voxels that the anatomical correction may change without a remark.
 LARGEST_CORRECTION = 0.05
 #: Section of the LV and its wall at the apical end of the stack, relative to the largest, that says the stack ends too
-#: early: in ACDC's training stacks at end-diastole the 90th percentile is .32. A missing base cannot be told this way: complete stacks begin at their widest.
+#: early: in ACDC's training stacks at end-diastole the 90th percentile is .32. A missing base cannot be told this way:
+#: complete stacks begin near their widest.
 LARGE_AT_THE_APEX = 0.35
 #: mL; outside are volumes that adult hearts do not reach in either phase.
 PLAUSIBLE_VOLUME = {RV.value: (15.0, 600.0), MYO.value: (30.0, 450.0), LV.value: (8.0, 600.0)}

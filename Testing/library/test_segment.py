@@ -33,6 +33,10 @@ def dice(one, other):
     return 2 * (one & other).sum() / (one.sum() + other.sum())
 
 
+def noise(shape) -> np.ndarray:
+    return np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)
+
+
 def rotation(rng) -> np.ndarray:
     """A random proper rotation matrix."""
     q, r = np.linalg.qr(rng.normal(size=(3, 3)))
@@ -161,19 +165,26 @@ def test_result_is_on_the_inputs_grid_and_says_how_it_was_made(phantom, result):
 
 
 def test_no_heart_is_an_error_that_says_so(engine):
-    noise = np.random.default_rng(0).normal(100, 20, (8, 160, 160)).astype(np.float32)
     with pytest.raises(InputError, match="No heart was found"):
-        segment(Volume(noise, (1.5, 1.5, 8.0)), engine)
+        segment(Volume(noise((8, 160, 160)), (1.5, 1.5, 8.0)), engine)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_one_voxel_that_is_no_number_is_an_error_not_zero_millilitres(phantom, engine, bad):
+    array = phantom.image.array.copy()
+    array[0, 0, 0] = bad
+    with pytest.raises(InputError, match="NaN|infinit"):
+        segment(Volume(array, phantom.image.spacing), engine)
 
 
 def test_isotropic_voxels_need_an_answer_which_axis_is_which(engine):
     with pytest.raises(InputError, match="--slice-axis"):
-        segment(Volume(np.zeros((64, 64, 64), np.float32), (1.0, 1.0, 1.0)), engine)
+        segment(Volume(noise((64, 64, 64)), (1.0, 1.0, 1.0)), engine)
 
 
 def test_a_ct_like_volume_is_refused_at_once_even_with_an_axis(engine):
     with pytest.raises(InputError, match="400 slices"):
-        segment(Volume(np.zeros((400, 64, 64), np.int16), (1.0, 1.0, 1.0)), engine, slice_axis="k")
+        segment(Volume(noise((400, 64, 64)), (1.0, 1.0, 1.0)), engine, slice_axis="k")
 
 
 def test_cancelling_stops_between_slices(phantom, engine):
@@ -192,4 +203,4 @@ def test_cancelling_stops_between_slices(phantom, engine):
 
 def test_a_cine_given_to_a_single_phase_job_is_refused(engine):
     with pytest.raises(InputError, match="4D"):
-        segment(Volume(np.zeros((3, 8, 64, 64), np.float32), (1.5, 1.5, 8.0)), engine)
+        segment(Volume(noise((3, 8, 64, 64)), (1.5, 1.5, 8.0)), engine)
