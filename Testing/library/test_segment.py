@@ -173,7 +173,7 @@ def test_no_heart_is_an_error_that_says_so(engine):
 def test_one_voxel_that_is_no_number_is_an_error_not_zero_millilitres(phantom, engine, bad):
     array = phantom.image.array.copy()
     array[0, 0, 0] = bad
-    with pytest.raises(InputError, match="NaN|infinit"):
+    with pytest.raises(InputError, match=r"NaN|infinit"):
         segment(Volume(array, phantom.image.spacing), engine)
 
 

@@ -1,9 +1,11 @@
 """The yardstick is checked against independent ones and against cases worked out by hand."""
 
+import json
+
 import numpy as np
 import pytest
 
-from CardiacAITraining.evaluate import dice, hausdorff_mm, levels, summarise, table
+from CardiacAITraining.evaluate import dice, hausdorff_mm, levels, main, summarise, table
 
 
 def ball(radius, centre, shape=(12, 40, 40), spacing=(8.0, 1.5, 1.5)):
@@ -66,3 +68,21 @@ def test_summary_resamples_patients_not_stacks():
     assert summary["LV_EDV_ml"] == {"r": 1.0, "bias": 2.0, "sd": 0.0}
     assert summary["impossible_sections"] == 16
     assert "| Dice ED | 0.910" in table(summary)
+
+
+def test_the_command_writes_every_record_and_what_it_was_made_with(data, tmp_path, capsys):
+    out = tmp_path / "figures.json"
+    assert main(["cine_short_axis", str(data), "-o", str(out), "--split", "validation"]) == 0
+    report = json.loads(out.read_text())
+    assert report["patients"] == ["patient003"]
+    assert [r["phase"] for r in report["records"]] == ["ED", "ES"]
+    assert len(report["network_sha256"]) == 64
+    assert 0 <= report["summary"]["mean_dice"]["mean"] <= 1
+    assert "| Dice ED |" in capsys.readouterr().out
+
+
+def test_nobody_held_out_is_said(data, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["cine_short_axis", str(data), "-o", str(tmp_path / "x.json"), "--split", "holdout"])
+    assert stop.value.code == 2
+    assert "held no patient" in capsys.readouterr().err
