@@ -35,7 +35,7 @@ class Heart:
 
     def section(self, z: float) -> tuple[float, float, float, float]:
         """At z mm below the base plane: radii of LV cavity, LV outer wall and RV disc, and the RV disc's offset."""
-        outer, inner = self.length, self.length - 1.2 * self.wall
+        outer, inner = self.length, self.length - 0.6 * self.wall  # the wall is thinnest at the apex
 
         def taper(at, end):
             return np.sqrt(max(0.0, 1 - max(0.0, at / end) ** 2.4)) if 0 <= at < end else 0.0
