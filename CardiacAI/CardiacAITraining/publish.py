@@ -1,6 +1,6 @@
 """cardiacai-publish: a finished training run -> the model folder that is shipped, with measured figures in its card.
 
-The card's figures come from files that `cardiacai-evaluate` wrote for these very weights; none is typed.
+The card's accuracy figures come from files that `cardiacai-evaluate` wrote for these very weights; none is typed.
 Publish once without them to have a model to evaluate, then again with them: the weights do not change.
 """
 
