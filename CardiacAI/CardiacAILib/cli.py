@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from . import __version__
-from .errors import Cancelled, CardiacAIError
+from .errors import Cancelled, CardiacAIError, OutputError
 
 DEFAULT_MODEL = "cine_short_axis"
 
@@ -35,8 +35,8 @@ cine stack (one phase), and measure volumes and LV mass.
 IMAGE is
   a 3D file: NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd);
   a folder of DICOM slices of one phase; or
-  a folder of such files, or of such DICOM folders: every one is segmented
-  into a folder of its own below OUT, and OUT/summary.csv lists them all.
+  a folder of such files and such folders: every one is segmented into a
+  folder of its own below OUT, and OUT/summary.csv lists them all.
 
 The image needs its physical size: slice spacing and pixel size are read from
 the header and never assumed. Any orientation and voxel order will do.
@@ -66,22 +66,30 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.run(arguments)
+        code = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except OSError as error:
+        _clear_line()
+        _say(
+            f"cardiacai: {error.strerror or error}. Free space, or send the output elsewhere; results may be complete."
+        )
+        return OutputError.exit_code
     except CardiacAIError as error:
-        _say(f"\ncardiacai: {error}")
+        _clear_line()
+        _say(f"cardiacai: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        _say("\ncardiacai: stopped.")
+        _clear_line()
+        _say("cardiacai: stopped.")
         return Cancelled.exit_code
     except MemoryError:
-        _say("\ncardiacai: out of memory. Close other programs, or cut the image to the heart's slices.")
+        _say("cardiacai: out of memory. Close other programs, or cut the image to the heart's slices.")
         return 1
     except Exception as error:
         if arguments.debug:
             raise
-        _say(
-            f"\ncardiacai: unexpected failure ({type(error).__name__}: {error}). --debug shows where; please report it."
-        )
+        _say(f"cardiacai: unexpected failure ({type(error).__name__}: {error}). --debug shows where; please report it.")
         return 1
 
 
@@ -227,6 +235,11 @@ class Progress:
             sys.stderr.flush()
 
 
+def _clear_line() -> None:
+    """Takes an unfinished progress line off the terminal."""
+    Progress().clear()
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -279,7 +292,11 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--slice-axis", choices=("i", "j", "k"), help="array axis across slices, where spacing cannot tell"
     )
-    segment.add_argument("--skip-finished", action="store_true", help="in a batch: leave out cases that have a report")
+    segment.add_argument(
+        "--skip-finished",
+        action="store_true",
+        help="in a batch: leave out cases that are finished and whose input is the same",
+    )
     segment.set_defaults(run=_segment)
 
     demo = commands.add_parser(

@@ -1,10 +1,11 @@
 """From a path to a folder of results: what the command and headless Slicer both run."""
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import Cancelled, CardiacAIError, InputError, OutputError
@@ -29,24 +30,41 @@ class Source:
 def find_sources(path: Path) -> list[Source]:
     """The images at a path: itself, or those directly inside a folder. Raises InputError.
 
-    A folder with image files in it is a batch of them; one with other files is taken as a DICOM series; one with only
-    folders is a batch of DICOM series.
+    A folder with image files or with folders in it is a batch: every image file, and every folder as a DICOM series. A
+    folder with DICOM files is one series, whatever lies below it.
     """
     path = Path(path)
     if not path.is_dir():
         return [Source(path, _stem(path))]
     try:
         inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        images = [entry for entry in inside if _is_image(entry)]
+        folders = [entry for entry in inside if entry.is_dir()]
+        if not images and (not folders or any(_is_dicom(entry) for entry in inside)):
+            return [Source(path, _stem(path.resolve()))]
+        return _uniquely_named(images + [_single_image(folder) or folder for folder in folders])
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
-    files = [entry for entry in inside if entry.name.lower().endswith(IMAGE_ENDINGS)]
-    files = [entry for entry in files if not entry.name.lower().endswith(".seg.nrrd")]  # a result, not an image
-    folders = [entry for entry in inside if entry.is_dir()]
-    if files:
-        return _uniquely_named(files)
-    if len(inside) == len(folders) and folders:
-        return _uniquely_named(folders)
-    return [Source(path, _stem(path.resolve()))]
+
+
+def _is_image(path: Path) -> bool:
+    """Whether the name is that of an image file; a segmentation for Slicer is a result, not an image."""
+    name = path.name.lower()
+    return path.is_file() and name.endswith(IMAGE_ENDINGS) and not name.endswith(".seg.nrrd")
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file says that it is DICOM."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _single_image(folder: Path) -> Path | None:
+    """The image file of a folder that holds just one: studies are often kept one folder each."""
+    images = [entry for entry in folder.iterdir() if _is_image(entry)]
+    return images[0] if len(images) == 1 else None
 
 
 def segment_path(
@@ -72,14 +90,23 @@ def segment_path(
     make_folder(out)
     result = segment(volume, engine, slice_axis=slice_axis, progress=progress)
     progress(1.0, "writing")
-    try:
-        (out / DONE).unlink(missing_ok=True)  # an old report must not stand beside new labels
-    except OSError as error:
-        raise OutputError(f"{out / DONE} cannot be replaced: {error.strerror}. Close it where it is open.") from None
+    for name in (DONE, DOCUMENT, "measurements.csv"):  # old numbers must not stand beside new labels
+        try:
+            (out / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{out / name} cannot be replaced: {error.strerror}. Close it elsewhere.") from None
+    result = replace(result, provenance=result.provenance | {"input": fingerprint(source.path)})
     for name in SEGMENTATION_FILES:
         write_labels(result.labels, out / name)
     write_report(out, volume, result, source.name, truth, slice_axis)
     return result
+
+
+def fingerprint(path: Path) -> str:
+    """Tells one input from another of the same name without naming it: a hash of its files' names, sizes and times."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    text = "".join(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}\n" for p in files)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_document(out: Path) -> dict | None:
@@ -126,7 +153,8 @@ def segment_batch(
         def report(fraction: float, text: str, number=number, name=source.name) -> None:
             progress((number + fraction) / len(sources), f"{name} ({number + 1} of {len(sources)}): {text}")
 
-        if skip_finished and (document := read_document(folder)):
+        document = read_document(folder) if skip_finished else None
+        if document and document["provenance"].get("input") == fingerprint(source.path):
             outcome = Outcome(source, "skipped", document)
         else:
             try:

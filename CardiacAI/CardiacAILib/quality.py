@@ -72,6 +72,10 @@ def _coverage(labels: np.ndarray, stack: ShortAxisStack):
             f"Slices lie {stack.slice_spacing:.1f} mm apart (over {WIDEST_SLICE_DISTANCE:.0f}): "
             "volumes are under-sampled.",
         )
+    picture_edge = np.ones(labels.shape[1:], bool)
+    picture_edge[1:-1, 1:-1] = False
+    if (labels[:, picture_edge] > 0).any():
+        yield Flag("picture_edge", "warning", "The heart reaches the edge of the picture: part of it is missing.")
     areas = (np.isin(labels, (MYO.value, LV.value))).sum(axis=(1, 2))
     seen = np.flatnonzero(areas)
     if len(seen) < FEWEST_SLICES:

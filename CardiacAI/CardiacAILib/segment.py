@@ -14,7 +14,7 @@ import numpy as np
 from . import __version__, anatomy, quality
 from .engines.blas import one_blas_thread
 from .errors import InputError
-from .images.check import check_image
+from .images.check import check_image, require_grey_levels
 from .images.grid import Grid
 from .images.stack import ShortAxisStack, short_axis_stack
 from .images.volume import Volume
@@ -100,6 +100,7 @@ def look(
     The part of `segment` before any decision; evaluation uses it too. Parameters and errors are those of `segment`.
     """
     check_image(volume)
+    require_grey_levels(volume)
     stack = short_axis_stack(volume, slice_axis)
     count = len(stack.pixels)
     if count > MOST_SLICES:
@@ -160,7 +161,7 @@ def to_labels(probabilities: np.ndarray, window: Grid) -> np.ndarray:
 def normalise(pixels: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
     """Intensities between two percentiles of all the pixels to 0..1 (MONAI: ScaleIntensityRangePercentiles)."""
     low, high = np.percentile(pixels, percentiles)
-    return np.clip((pixels - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
+    return np.clip((pixels - low) / ((high - low) or 1.0), 0, 1).astype(np.float32)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

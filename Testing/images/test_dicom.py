@@ -258,3 +258,13 @@ def test_a_real_cine(tmp_path):
     volume = read_volume(tmp_path)
     assert volume.array.shape == (6, 208, 256)
     np.testing.assert_allclose(volume.spacing, (1.40625, 1.40625, 17.7), atol=0.1)  # SliceThickness says 6
+
+
+@pytest.mark.parametrize("keep", [0, 100, 400])
+def test_a_damaged_slice_is_named_and_never_left_out(tmp_path, keep):
+    """Left out in silence, an end slice would only make the volumes smaller."""
+    folder = _folder(tmp_path / "series")
+    last = sorted(folder.iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:keep])
+    with pytest.raises(InputError, match=f"{last.name}.* is damaged"):
+        read_volume(folder)

@@ -187,13 +187,34 @@ def one_slice(folder):
     return write(folder / "x.nrrd", np.random.default_rng(0).random((1, 64, 64), np.float32))
 
 
+def label_map(folder):
+    return write(folder / "x.nii.gz", short_axis_phantom(shape=(7, 80, 80)).labels.array)
+
+
+def pipe(folder):
+    os.mkfifo(folder / "x.nii")
+    return folder / "x.nii"
+
+
 def missing(folder):
     return folder / "nowhere.nii.gz"
 
 
 @pytest.mark.parametrize(
     "bad",
-    [not_an_image, truncated, four_dimensional, isotropic, empty_folder, photograph, all_zero, one_slice, missing],
+    [
+        not_an_image,
+        truncated,
+        four_dimensional,
+        isotropic,
+        empty_folder,
+        photograph,
+        all_zero,
+        one_slice,
+        missing,
+        label_map,
+        pipe,
+    ],
 )
 def test_bad_input_is_one_message_exit_code_3_and_no_result(bad, tmp_path, capsys):
     assert run(bad(tmp_path), "-o", tmp_path / "out") == 3
@@ -254,6 +275,45 @@ def test_an_unexpected_failure_in_one_case_does_not_stop_the_others(image, tmp_p
     assert run(studies, "-o", tmp_path / "out") == 1
     with open(tmp_path / "out" / "summary.csv", newline="") as file:
         assert [row["state"] for row in csv.DictReader(file)] == ["failed", "done"]
+
+
+def test_an_input_that_changed_is_not_skipped(image, phantom, tmp_path):
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    shutil.copy(image, studies / "a.nii.gz")
+    assert run(studies, "-o", tmp_path / "out") == 0
+    write(studies / "a.nii.gz", np.random.default_rng(0).normal(100, 9, (8, 99, 99)).astype(np.float32))
+    assert run(studies, "-o", tmp_path / "out", "--skip-finished") == 1
+
+
+def test_a_batch_takes_files_and_folders_and_minds_no_stray_file(image, tmp_path):
+    from CardiacAILib.jobs import find_sources
+
+    studies = tmp_path / "studies"
+    for name in ("p1", "p2", "dicom"):
+        (studies / name).mkdir(parents=True)
+    shutil.copy(image, studies / "p1" / "heart.nii.gz")
+    shutil.copy(image, studies / "b.nii.gz")
+    (studies / "notes.txt").write_text("stray")
+    (studies / "dicom" / "1").write_bytes(b"\0" * 128 + b"DICM")
+    (studies / "p2" / "1").write_bytes(b"\0" * 128 + b"DICM")
+    assert {s.path.relative_to(studies).as_posix() for s in find_sources(studies)} == {
+        "b.nii.gz",
+        "dicom",
+        "p1/heart.nii.gz",
+        "p2",
+    }
+    assert [s.path for s in find_sources(studies / "p2")] == [studies / "p2"]
+
+
+def test_a_full_standard_output_is_no_bug(image, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    command = [sys.executable, "-m", "CardiacAILib.cli", "info", "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": ROOM}, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 4
+    assert b"Traceback" not in done.stderr
 
 
 def test_a_folder_with_one_image_is_a_batch_of_one(image, tmp_path):

@@ -31,7 +31,7 @@ def engine():
 
 @pytest.fixture(scope="module")
 def image():
-    return short_axis_phantom(shape=(7, 160, 160), spacing=(1.7, 1.7, 12.0)).image
+    return short_axis_phantom(shape=(7, 160, 160), spacing=(1.75, 1.75, 12.0)).image  # NIfTI holds these exactly
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ from .volume import Volume
 
 #: Voxel sizes (mm) outside this range come from a header in another unit, never from a heart scan.
 PLAUSIBLE_SPACING = (0.05, 100.0)
+#: A scan stored as integers spans hundreds of values; a label map a handful.
+FEWEST_GREY_LEVELS = 16
 #: How far the axes may be from orthonormal: headers store directions with as few as four digits.
 DIRECTION_TOLERANCE = 1e-3
 
@@ -15,9 +17,7 @@ def check_image(volume: Volume, name: str = "The image") -> None:
     """Raises InputError when a volume, from a file or a node, cannot be a scan: its kind, geometry or values."""
     array = volume.array
     if array.ndim not in (3, 4):
-        raise InputError(
-            f"{name} is a {array.ndim}D image. Pass a whole 3D stack of slices (or 4D cine), not a picture."
-        )
+        raise InputError(f"{name} is a {array.ndim}D image. Pass a whole 3D stack of slices, not a picture.")
     if array.dtype.kind not in "buif":
         raise InputError(
             f"{name} holds {array.dtype} values, not grey values. Export its magnitude image and pass that."
@@ -44,6 +44,13 @@ def _check_geometry(volume: Volume, name: str) -> None:
             f"{name} has slanted axes: they are not at right angles (gantry tilt, or a sheared transform). Resample it "
             "to a rectangular grid (Slicer: Resample Scalar/Vector/DWI Volume) and pass that."
         )
+
+
+def require_grey_levels(volume: Volume) -> None:
+    """Raises InputError for integers that span too few values to be a scan: a label map, chosen by mistake."""
+    array = volume.array
+    if array.dtype.kind in "bui" and int(array.max()) - int(array.min()) < FEWEST_GREY_LEVELS:
+        raise InputError("This looks like a label map: it has only a few values. Pass the image itself.")
 
 
 def require_finite(array: np.ndarray, name: str) -> None:

@@ -71,10 +71,12 @@ def _headers(folder: Path) -> list:
     """Headers of all DICOM images below a folder, each with its path as `filename`; other files are passed over."""
     import pydicom
 
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    headers = []
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR")
+    headers, others = [], []
     for path in files:
         if not pydicom.misc.is_dicom(path):
+            if not path.name.startswith("."):
+                others.append(path)
             continue
         try:
             with warnings.catch_warnings():
@@ -84,14 +86,29 @@ def _headers(folder: Path) -> list:
             raise
         except Exception as error:  # pydicom raises many kinds on a damaged file
             raise InputError(f"The DICOM file {path.name} is damaged ({error}). Export the series again.") from None
-        if "Rows" in header:  # no DICOMDIR, report, or other thing without pixels
+        if "Rows" in header:
             headers.append(header)
+        elif _names_an_image(header):  # else a DICOMDIR, a report, or another thing without pixels
+            raise InputError(f"The DICOM file {path.name} is damaged: it ends too early. Export the series again.")
     if not headers:
         found = f"no DICOM image among its {len(files)} files" if files else "no files"
         raise InputError(
             f"The folder {folder.name} holds {found}. Pass the folder of a DICOM series, or an image file."
         )
+    # An end slice that went missing in silence would only make the volumes smaller.
+    endings = {".dcm", ".ima"} | {Path(header.filename).suffix.lower() for header in headers}
+    for path in others:
+        if path.stat().st_size == 0 or path.suffix.lower() in endings:
+            raise InputError(
+                f"{path.name} is damaged: it is no DICOM file. Export the series again, or take it out of the folder."
+            )
     return headers
+
+
+def _names_an_image(header) -> bool:
+    """Whether the file's own class says that it should hold pixels; a header cut off before it says so counts too."""
+    storage = getattr(header.file_meta, "MediaStorageSOPClassUID", None)
+    return storage is None or "Image" in storage.name
 
 
 def _stacks(headers: list) -> list[list]:

@@ -27,7 +27,8 @@ class Grid:
     @classmethod
     def about(cls, center_mm, shape, pixel_spacing, spacing: float, size) -> "Grid":
         """The window whose middle is nearest to center_mm: (row, column) mm from the first pixel's centre."""
-        start = tuple(round(c / spacing) - n // 2 for c, n in zip(center_mm, size, strict=True))
+        # A hair towards the larger: the middle of a whole field is a tie, which rounding noise must not decide.
+        start = tuple(round(c / spacing + 1e-3) - n // 2 for c, n in zip(center_mm, size, strict=True))
         return cls(tuple(shape), tuple(pixel_spacing), spacing, tuple(size), start)
 
     def sample(self, pixels: np.ndarray) -> np.ndarray:

@@ -19,6 +19,8 @@ def read_volume(path: str | Path) -> Volume:
     Raises InputError when there is no usable image.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is neither a file nor a folder. Pass an image file or a folder of DICOM slices.")
     try:
         volume = read_dicom_folder(path) if path.is_dir() else read_file(path)
     except FileNotFoundError:
@@ -56,9 +58,7 @@ def _volume(image, name: str, frames_as_components: bool, frame_times: tuple[flo
             raise InputError(f"{name} is a colour or vector image. Export the scan itself, in grey values.")
         array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
     if dimension not in (3, 4):
-        raise InputError(
-            f"{name} is a {dimension}D image. Pass a whole 3D stack of slices (or 4D cine), not a picture."
-        )
+        raise InputError(f"{name} is a {dimension}D image. Pass a whole 3D stack of slices, not a picture.")
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
     direction = np.array(image.GetDirection()).reshape(dimension, dimension)[:3, :3]

@@ -36,6 +36,9 @@ _PROVENANCE = {
     "seconds": "Computing time",
     "finished": "Finished",
     "slice_axis": "Slice axis",
+    "engine_notes": "Remarks of the engine",
+    "edited": "Corrected by a reader",
+    "input": "Fingerprint of the input",
 }
 
 
@@ -202,6 +205,7 @@ def _areas(slices: list[SliceRow]) -> str:
 
 def _about(result: Segmentation) -> str:
     known = {"software": f"CardiacAI {__version__}"} | result.provenance
+    known = {key: value for key, value in known.items() if value not in ("", [], None)}
     keys = [k for k in _PROVENANCE if k in known] + [k for k in known if k not in _PROVENANCE]
     pairs = "".join(f"<dt>{escape(_PROVENANCE.get(k, k))}</dt><dd>{escape(_value(k, known[k]))}</dd>" for k in keys)
     return (
