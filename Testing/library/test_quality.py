@@ -115,3 +115,10 @@ def test_a_large_correction_is_told(labels, window):
 def test_a_heart_at_the_edge_of_the_view(labels, stack):
     aside = Grid.about((60.0, 60.0), stack.pixels.shape[1:], stack.pixel_spacing, 1.6, (64, 64))
     assert "window_edge" in codes(check_network(labels, labels, network(labels, aside), aside))
+
+
+def test_a_heart_cut_by_the_edge_of_the_picture(labels, stack):
+    columns = np.flatnonzero(labels.any(axis=(0, 1)))
+    cut = labels[:, :, : columns[-1] - 4]
+    assert "picture_edge" in codes(check(cut, replace(stack, pixels=stack.pixels[:, :, : cut.shape[2]])))
+    assert "picture_edge" not in codes(check(labels, stack))
