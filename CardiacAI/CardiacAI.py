@@ -128,7 +128,7 @@ class CardiacAIWidget(ScriptedLoadableModuleWidget):
 
         question = _(
             "OpenVINO (Apache License 2.0) will be added to Slicer's Python from {source}. It makes segmentation "
-            "several times faster. Nothing that came with Slicer is changed, and OpenVINO's telemetry is not "
+            "about twice as fast. Nothing that came with Slicer is changed, and OpenVINO's telemetry is not "
             "installed.\n\nInstall it?"
         ).format(source=wheelPath or _("the Python Package Index, a download of about 60 MB"))
         if slicer.util.confirmOkCancelDisplay(question, windowTitle="Cardiac AI"):

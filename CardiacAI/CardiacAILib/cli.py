@@ -1,6 +1,7 @@
 """The `cardiacai` command. `main` returns the exit code; headless Slicer calls it too."""
 
 import argparse
+import errno
 import json
 import sys
 from pathlib import Path
@@ -69,12 +70,6 @@ def main(argv: list[str] | None = None) -> int:
         code = arguments.run(arguments)
         sys.stdout.flush()
         return code
-    except OSError as error:
-        _clear_line()
-        _say(
-            f"cardiacai: {error.strerror or error}. Free space, or send the output elsewhere; results may be complete."
-        )
-        return OutputError.exit_code
     except CardiacAIError as error:
         _clear_line()
         _say(f"cardiacai: {error}")
@@ -89,6 +84,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if arguments.debug:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):  # of standard output
+            _say(f"cardiacai: the output cannot be written: {error.strerror}. Free space, or send it elsewhere.")
+            return OutputError.exit_code
         _say(f"cardiacai: unexpected failure ({type(error).__name__}: {error}). --debug shows where; please report it.")
         return 1
 

@@ -42,7 +42,7 @@ def find_sources(path: Path) -> list[Source]:
         folders = [entry for entry in inside if entry.is_dir()]
         if not images and (not folders or any(_is_dicom(entry) for entry in inside)):
             return [Source(path, _stem(path.resolve()))]
-        return _uniquely_named(images + [_single_image(folder) or folder for folder in folders])
+        return _uniquely_named(images + folders)
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
 
@@ -62,8 +62,8 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _single_image(folder: Path) -> Path | None:
-    """The image file of a folder that holds just one: studies are often kept one folder each."""
-    images = [entry for entry in folder.iterdir() if _is_image(entry)]
+    """The image file of a folder that holds just one: studies are often kept one folder each, and named by it."""
+    images = [entry for entry in folder.iterdir() if _is_image(entry)] if folder.is_dir() else []
     return images[0] if len(images) == 1 else None
 
 
@@ -153,20 +153,20 @@ def segment_batch(
         def report(fraction: float, text: str, number=number, name=source.name) -> None:
             progress((number + fraction) / len(sources), f"{name} ({number + 1} of {len(sources)}): {text}")
 
-        document = read_document(folder) if skip_finished else None
-        if document and document["provenance"].get("input") == fingerprint(source.path):
-            outcome = Outcome(source, "skipped", document)
-        else:
-            try:
+        try:
+            document = read_document(folder) if skip_finished else None
+            if document and document["provenance"].get("input") == fingerprint(source.path):
+                outcome = Outcome(source, "skipped", document)
+            else:
                 segment_path(source, folder, engine, slice_axis=slice_axis, progress=report)
                 outcome = Outcome(source, "done", read_document(folder))
-            except Cancelled:
-                raise
-            except CardiacAIError as error:
-                outcome = Outcome(source, "failed", error=error)
-            except Exception as error:  # a bug or a full memory: the other cases still deserve their turn
-                unexpected = CardiacAIError(f"Unexpected failure ({type(error).__name__}: {error}); please report it.")
-                outcome = Outcome(source, "failed", error=unexpected)
+        except Cancelled:
+            raise
+        except CardiacAIError as error:
+            outcome = Outcome(source, "failed", error=error)
+        except Exception as error:  # a bug or a full memory: the other cases still deserve their turn
+            unexpected = CardiacAIError(f"Unexpected failure ({type(error).__name__}: {error}); please report it.")
+            outcome = Outcome(source, "failed", error=unexpected)
         outcomes.append(outcome)
         finished(outcome)
         _write_summary(out, outcomes)
@@ -215,6 +215,6 @@ def _uniquely_named(paths: list[Path]) -> list[Source]:
     """Named by stem where that is unique, also where upper and lower case are one (Windows, macOS)."""
     stems = [_stem(path).casefold() for path in paths]
     return [
-        Source(path, _stem(path) if stems.count(stem) == 1 else path.name)
+        Source(_single_image(path) or path, _stem(path) if stems.count(stem) == 1 else path.name)
         for path, stem in zip(paths, stems, strict=True)
     ]

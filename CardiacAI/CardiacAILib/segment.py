@@ -24,7 +24,7 @@ from .quality import Flag
 Progress = Callable[[float, str], None]
 """progress(fraction 0..1, what is being done); raising `errors.Cancelled` from it stops the job between two slices."""
 
-#: Slices of the locating pass; five in the middle of the stack find every heart of the training data.
+#: Slices of the locating pass, from the middle of the stack. No heart of the 70 evaluated stacks was missed with five.
 LOCATING_SLICES = 5
 #: A short-axis stack has 5 to 20 slices; more is another kind of image, and would take minutes for nothing.
 MOST_SLICES = 60

@@ -306,6 +306,18 @@ def test_a_batch_takes_files_and_folders_and_minds_no_stray_file(image, tmp_path
     assert [s.path for s in find_sources(studies / "p2")] == [studies / "p2"]
 
 
+def test_studies_kept_one_folder_each_never_share_a_result_folder(image, tmp_path):
+    """Folder by folder the file has the same name; the results must not land on one another."""
+    from CardiacAILib.jobs import find_sources
+
+    for name in ("p1", "p2"):
+        (tmp_path / "studies" / name).mkdir(parents=True)
+        shutil.copy(image, tmp_path / "studies" / name / "heart.nii.gz")
+    sources = find_sources(tmp_path / "studies")
+    assert [source.name for source in sources] == ["p1", "p2"]
+    assert [source.path.parent.name for source in sources] == ["p1", "p2"]
+
+
 def test_a_full_standard_output_is_no_bug(image, tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")

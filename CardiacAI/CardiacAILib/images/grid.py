@@ -1,7 +1,7 @@
 """Between the pixels of an image and the grid of a network.
 
 The mapping is MONAI's `Spacing` (voxel 0 stays voxel 0, linear, border values beyond the edge), done separably as two
-small matrix products: a tenth of the time of a resampling filter, no dependency, and exactly invertible in geometry.
+small matrix products: no dependency, and exactly invertible in geometry.
 A test holds it to MONAI's own result.
 """
 
