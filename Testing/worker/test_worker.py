@@ -334,6 +334,10 @@ def test_a_folder_that_a_cleaner_removed_costs_its_jobs_and_no_more(client, temp
     shutil.rmtree(folder)
     assert run(client, "plain")[1].kind == "result"
     lost = client.segment(VOLUME, model="blocks")
+    deadline = time.monotonic() + 20
+    while not any(event.text == "blocking" for event in client.poll()):  # else it would fail reading its image
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     (folder,) = temporary_folder.glob("cardiacai-worker-*")
     shutil.rmtree(folder)
     events, last = run(client, "plain")
