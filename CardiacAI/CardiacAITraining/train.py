@@ -149,7 +149,9 @@ def train(config: dict, data: Path, out: Path, start: Path | None = None) -> Non
             group["lr"] = learning_rate(step, o)
         images, labels = sampler.batch(o["batch"])
         images = images.to(device, memory_format=torch.channels_last)
-        loss = loss_function(network(images), labels.to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=o["autocast"]):
+            logits = network(images)
+        loss = loss_function(logits.float(), labels.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
