@@ -6,7 +6,7 @@ overlap with the LV's outer disc. Around it lie what a network meets in a real p
 aorta, atria above the base, papillary muscles, trabeculae, partial volume, coil shading and Rician noise.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,6 +82,8 @@ def short_axis_phantom(
     shading: float = 0.35,
     contrast: float = 1.0,
     seed: int = 0,
+    noise_seed: int | None = None,
+    base_shift: float = 0.0,
 ) -> Phantom:
     """A stack through a synthetic heart.
 
@@ -99,6 +101,7 @@ def short_axis_phantom(
     image = np.stack([scene.slice(z) for z in depths])
     image *= _texture(image.shape, spacing, rng)
     image *= _coil(x, y, shading, rng)
+    rng = rng if noise_seed is None else np.random.default_rng([seed, noise_seed])
     image = np.hypot(image + rng.normal(0, noise, image.shape), rng.normal(0, noise, image.shape))  # magnitude: Rician
     labels = np.stack([scene.labels(z) for z in depths])
     grid = {"spacing": tuple(float(s) for s in spacing), "oriented": False}
@@ -107,6 +110,41 @@ def short_axis_phantom(
         labels=Volume(labels, **grid),
         truth=_truth(heart, depths, spacing[2]),
     )
+
+
+@dataclass(frozen=True)
+class CinePhantom:
+    """A synthetic heart beat. image: float32 (t, k, j, i) with frame_times. labels: uint8 likewise.
+
+    truth: exact numbers of every phase. heart_rate: beats per minute.
+    """
+
+    image: Volume
+    labels: Volume
+    truth: tuple[tuple[Measurement, ...], ...]
+    heart_rate: float
+
+
+def cine_phantom(
+    heart: Heart | None = None, *, phases: int = 25, heart_rate: float = 65.0, contraction: float = 1.0, **stack
+) -> CinePhantom:
+    """A beating synthetic heart; end-diastole is phase 0, its wall keeps its volume.
+
+    heart: at end-diastole. contraction: 1 is a healthy heart, 0 stands still. stack: as for `short_axis_phantom`.
+    """
+    heart = heart or Heart()
+    period = 60.0 / heart_rate
+    times = tuple(period * t / phases for t in range(phases))
+    beats = []
+    for number, time in enumerate(times):
+        squeezed = _contracted(heart, contraction * _contraction(time / period, period))
+        shift = heart.length - squeezed.length  # the apex stays, the base comes down
+        beats.append(short_axis_phantom(squeezed, noise_seed=number, base_shift=shift, **stack))
+    image, labels = (
+        replace(volumes[0], array=np.stack([v.array for v in volumes]), frame_times=times)
+        for volumes in ([b.image for b in beats], [b.labels for b in beats])
+    )
+    return CinePhantom(image, labels, tuple(b.truth for b in beats), heart_rate)
 
 
 def random_phantom(rng: np.random.Generator, **fixed) -> Phantom:
@@ -135,6 +173,40 @@ def random_phantom(rng: np.random.Generator, **fixed) -> Phantom:
         "seed": int(rng.integers(2**31)),
     }
     return short_axis_phantom(**(arguments | fixed))
+
+
+def _contraction(phase: float, period: float) -> float:
+    """How far the heart has contracted, 0 to 1, at a share of the beat: systole, early filling, rest, atrial kick."""
+    systole = min(0.33 / period, 0.45)  # of the beat: it hardly shortens as the heart beats faster
+    filled = systole + 0.22
+    if phase < systole:
+        return 0.5 - 0.5 * np.cos(np.pi * phase / systole)
+    if phase < filled:
+        return 0.25 + 0.75 * (0.5 + 0.5 * np.cos(np.pi * (phase - systole) / (filled - systole)))
+    kick = 1 - 0.12
+    if phase < kick:
+        return 0.25 - 0.03 * (phase - filled) / (kick - filled)
+    return 0.22 * (0.5 + 0.5 * np.cos(np.pi * (phase - kick) / (1 - kick)))
+
+
+def _contracted(heart: Heart, amount: float) -> Heart:
+    """The heart with its cavities smaller and its wall thicker by as much as keeps the wall's volume."""
+
+    def wall_volume(shape: Heart) -> float:
+        depths = (np.arange(200) + 0.5) * shape.length / 200
+        return sum(shape.areas(z)[MYO.value] for z in depths) * shape.length
+
+    squeezed = replace(
+        heart,
+        endo=heart.endo * (1 - 0.32 * amount),
+        length=heart.length * (1 - 0.12 * amount),
+        rv=heart.rv * (1 - 0.22 * amount),
+    )
+    wanted, low, high = wall_volume(heart), 0.5 * heart.wall, 3 * heart.wall
+    for _ in range(40):
+        wall = (low + high) / 2
+        low, high = (wall, high) if wall_volume(replace(squeezed, wall=wall)) < wanted else (low, wall)
+    return replace(squeezed, wall=(low + high) / 2)
 
 
 class _Scene:

@@ -1,10 +1,9 @@
 """Flags: what a reader must see before believing a number."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .anatomy import impossible
+from .flags import Flag
 from .images.grid import Grid
 from .images.stack import ShortAxisStack
 from .labels import LV, MYO, RV, STRUCTURES
@@ -23,15 +22,6 @@ LARGEST_CORRECTION = 0.05
 LARGE_AT_THE_APEX = 0.35
 #: mL; outside are volumes that adult hearts do not reach in either phase.
 PLAUSIBLE_VOLUME = {RV.value: (15.0, 600.0), MYO.value: (30.0, 450.0), LV.value: (8.0, 600.0)}
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One remark on a result. code: stable short name. severity: "note", "warning". message: for a reader."""
-
-    code: str
-    severity: str
-    message: str
 
 
 def check(labels: np.ndarray, stack: ShortAxisStack) -> tuple[Flag, ...]:

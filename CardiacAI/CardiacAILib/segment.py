@@ -19,7 +19,7 @@ from .images.grid import Grid
 from .images.stack import ShortAxisStack, short_axis_stack
 from .images.volume import Volume
 from .measure import Measurement, measure
-from .quality import Flag
+from .flags import Flag
 
 Progress = Callable[[float, str], None]
 """progress(fraction 0..1, what is being done); raising `errors.Cancelled` from it stops the job between two slices."""

@@ -14,7 +14,7 @@ from .engines import model_folder
 from .errors import Cancelled, CardiacAIError, EngineError, OutputError
 from .images.volume import Volume
 from .measure import Measurement
-from .quality import Flag
+from .flags import Flag
 from .segment import Segmentation
 from .worker import geometry_of
 from .worker_process import WorkerProcess, remove_stale_folders

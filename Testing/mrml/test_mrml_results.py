@@ -13,7 +13,7 @@ from mrml_grids import GEOMETRIES, random_labels
 from CardiacAILib.labels import CONVENTION
 from CardiacAILib.measure import measure
 from CardiacAILib.mrml import heart_center, measurements_to_table, place_beside, record_result, recorded_flags
-from CardiacAILib.quality import Flag
+from CardiacAILib.flags import Flag
 from CardiacAILib.segment import Segmentation
 
 

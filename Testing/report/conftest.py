@@ -7,7 +7,7 @@ import pytest
 
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.measure import measure
-from CardiacAILib.quality import Flag
+from CardiacAILib.flags import Flag
 from CardiacAILib.segment import Segmentation
 
 

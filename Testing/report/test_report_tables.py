@@ -8,7 +8,7 @@ import pytest
 
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.measure import Measurement
-from CardiacAILib.quality import Flag
+from CardiacAILib.flags import Flag
 from CardiacAILib.report.tables import (
     dice_scores,
     document_json,

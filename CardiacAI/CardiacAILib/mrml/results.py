@@ -7,7 +7,7 @@ import numpy as np
 
 from ..images.volume import Volume
 from ..labels import CONVENTION
-from ..quality import Flag
+from ..flags import Flag
 from ..segment import Segmentation
 
 #: Attributes of result nodes: JSON of `Segmentation.provenance` and `Segmentation.flags`, saved with the scene.
