@@ -8,7 +8,7 @@ from .labels import LV, MYO, MYOCARDIAL_DENSITY, RV
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number. key: stable short name. name: for a reader. unit: "mL" or "g"."""
+    """One number. key: stable short name. name: for a reader. unit: as printed ("mL", "g", "%", "mL/m2")."""
 
     key: str
     name: str

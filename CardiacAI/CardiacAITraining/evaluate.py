@@ -17,8 +17,8 @@ import numpy as np
 from CardiacAILib import anatomy, quality
 from CardiacAILib.errors import InputError
 from CardiacAILib.images.stack import short_axis_stack
+from CardiacAILib.inference import look, to_labels
 from CardiacAILib.labels import BACKGROUND, LV, MYO, MYOCARDIAL_DENSITY, RV, STRUCTURES
-from CardiacAILib.segment import look, to_labels
 
 from .acdc import Case, list_cases
 

@@ -36,10 +36,15 @@ class Grid:
         rows, columns = (self._to_grid(axis) for axis in (0, 1))
         return rows @ np.ascontiguousarray(pixels, dtype=np.float32) @ columns.T  # memory order must not change a bit
 
-    def restore(self, values: np.ndarray) -> np.ndarray:
-        """(..., *size) values on the window -> (..., rows, columns) on the image. Zero outside the window."""
-        rows, columns = (self._to_image(axis) for axis in (0, 1))
+    def restore(self, values: np.ndarray, part: tuple[slice, slice] = (slice(None), slice(None))) -> np.ndarray:
+        """(..., *size) values on the window -> (..., rows, columns) on the image, or on a part of it. Zero outside."""
+        rows, columns = (self._to_image(axis)[some] for axis, some in enumerate(part))
         return rows @ values @ columns.T
+
+    def covered(self) -> tuple[slice, slice]:
+        """The (rows, columns) of the image that the window reaches."""
+        reached = (np.flatnonzero(self._to_image(axis).any(axis=1)) for axis in (0, 1))
+        return tuple(slice(int(i[0]), int(i[-1]) + 1) if len(i) else slice(0, 0) for i in reached)
 
     def to_mm(self, position) -> tuple[float, float]:
         """(row, column) on the window -> mm from the image's first pixel centre."""

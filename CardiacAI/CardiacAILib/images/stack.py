@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from .grid import Grid
 from .volume import Volume
 
 #: The slice spacing must exceed the larger pixel spacing by this factor to name the slice axis without asking.
@@ -34,6 +35,10 @@ class ShortAxisStack:
     def view(self, array: np.ndarray) -> np.ndarray:
         """Another array on the input's (k, j, i) grid, seen as (slices, rows, columns)."""
         return _flip(array.transpose(self.axes), self.flips)
+
+    def window(self, center_mm: tuple[float, float], spacing: float, size: tuple[int, int]) -> Grid:
+        """A window on these slices. center_mm: (row, column) mm from the first pixel. The rest: see `Grid`."""
+        return Grid.about(center_mm, self.pixels.shape[1:], self.pixel_spacing, spacing, size)
 
     def slice_number(self, index: int) -> int:
         """What a reader calls the slice at this index of `pixels`: counted from 1 in the input's order."""
