@@ -2,11 +2,11 @@
 
 import argparse
 import errno
-import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from . import __version__
+from . import __version__, commands
 from .errors import Cancelled, CardiacAIError, OutputError
 
 DEFAULT_MODEL = "cine_short_axis"
@@ -51,6 +51,36 @@ OUT receives
   report.html            one page with all of it; opens anywhere, offline
 """
 
+FUNCTION = """\
+Segment every phase of a short-axis cine; find end-diastole and end-systole;
+measure volumes, ejection fraction, LV mass and wall thickening of both.
+
+CINE is
+  a folder as a scanner sends it: the short-axis slices are found by geometry;
+  a 4D file: NIfTI (.nii, .nii.gz) or NRRD (.seq.nrrd);
+  a folder of 3D files, one a phase, in the order of their names; or
+  a folder of such cines: each gets a folder of its own below OUT.
+
+OUT receives
+  measurements.csv       volumes, ejection fraction, output, rates, LV mass
+  curves.csv             volumes of every phase
+  segments.csv           wall thickness and thickening of the 16 AHA segments
+  segmentation.nii.gz    the labels of all phases: 1 RV, 2 LV myocardium, 3 LV
+  segmentation_ed.seg.nrrd, segmentation_es.seg.nrrd   for 3D Slicer
+  result.json            everything, for programs
+  report.html            one page with all of it; opens anywhere, offline
+
+Name and id of the patient stay out of all of these unless asked for.
+"""
+
+FUNCTION_EXAMPLES = """\
+examples:
+  cardiacai function scanner_folder/ -o results
+  cardiacai function cine.nii.gz -o results --height 172 --weight 70
+  cardiacai function studies/ -o results --skip-finished
+
+"""
+
 SEGMENT_EXAMPLES = """\
 examples:
   cardiacai segment patient.nii.gz -o results
@@ -71,175 +101,28 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except CardiacAIError as error:
-        _clear_line()
-        _say(f"cardiacai: {error}")
+        commands.clear_line()
+        commands.say(f"cardiacai: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        _clear_line()
-        _say("cardiacai: stopped.")
+        commands.clear_line()
+        commands.say("cardiacai: stopped.")
         return Cancelled.exit_code
     except MemoryError:
-        _say("cardiacai: out of memory. Close other programs, or cut the image to the heart's slices.")
+        commands.say("cardiacai: out of memory. Close other programs, or cut the image to the heart's slices.")
         return 1
     except Exception as error:
         if arguments.debug:
             raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):  # of standard output
-            _say(f"cardiacai: the output cannot be written: {error.strerror}. Free space, or send it elsewhere.")
+            commands.say(
+                f"cardiacai: the output cannot be written: {error.strerror}. Free space, or send it elsewhere."
+            )
             return OutputError.exit_code
-        _say(f"cardiacai: unexpected failure ({type(error).__name__}: {error}). --debug shows where; please report it.")
-        return 1
-
-
-def _segment(arguments) -> int:
-    from . import jobs
-    from .errors import InputError
-
-    if not arguments.image.exists():
-        raise InputError(f"There is no file or folder {arguments.image}. Check its name.")
-    sources = jobs.find_sources(arguments.image)
-    engine = _engine(arguments)
-    progress = Progress(quiet=arguments.quiet)
-    if [source.path for source in sources] != [arguments.image]:
-        return _segment_batch(arguments, sources, engine, progress)
-    result = jobs.segment_path(sources[0], arguments.output, engine, slice_axis=arguments.slice_axis, progress=progress)
-    progress.clear()
-    _print_result(arguments, result)
-    return 0
-
-
-def _segment_batch(arguments, sources, engine, progress) -> int:
-    from . import jobs
-
-    def finished(outcome) -> None:
-        progress.clear()
-        if outcome.error:
-            _say(f"{outcome.source.name}: failed. {outcome.error}")
-        elif outcome.state == "done" and not arguments.json:
-            numbers = ", ".join(f"{m['name']} {m['value']:.1f} {m['unit']}" for m in outcome.document["measurements"])
-            print(f"{outcome.source.name}: {numbers}", flush=True)
-
-    outcomes = jobs.segment_batch(
-        sources,
-        arguments.output,
-        engine,
-        slice_axis=arguments.slice_axis,
-        skip_finished=arguments.skip_finished,
-        progress=progress,
-        finished=finished,
-    )
-    if arguments.json:
-        cases = (
-            {"case": o.source.name, "state": o.state, "error": str(o.error) if o.error else None, "result": o.document}
-            for o in outcomes
+        commands.say(
+            f"cardiacai: unexpected failure ({type(error).__name__}: {error}). --debug shows where; please report it."
         )
-        print(json.dumps(list(cases), indent=1))
-    done, failed, skipped = (sum(o.state == state for o in outcomes) for state in ("done", "failed", "skipped"))
-    _say(f"{done} done, {failed} failed, {skipped} skipped. Summary: {arguments.output / 'summary.csv'}")
-    return 1 if failed else 0
-
-
-def _demo(arguments) -> int:
-    from . import jobs
-    from .images.writer import write_labels, write_volume
-    from .phantom import short_axis_phantom
-
-    engine = _engine(arguments)
-    progress = Progress(quiet=arguments.quiet)
-    progress(0.0, "making a synthetic heart")
-    phantom = short_axis_phantom()
-    jobs.make_folder(arguments.output)
-    image = arguments.output / "phantom.nii.gz"
-    write_volume(phantom.image, image)
-    write_labels(phantom.labels, arguments.output / "phantom_truth.nii.gz")
-    result = jobs.segment_path(
-        jobs.Source(image, "Synthetic heart"), arguments.output, engine, truth=phantom.labels, progress=progress
-    )
-    progress.clear()
-    _print_result(arguments, result, phantom.labels)
-    return 0
-
-
-def _info(arguments) -> int:
-    from . import consent, engines
-
-    models = [
-        {
-            "name": model.name,
-            "version": model.version,
-            "license": model.license,
-            "terms_accepted": consent.accepted(model),
-            "folder": str(model.folder),
-        }
-        for model in engines.shipped_models()
-    ]
-    found = [
-        {"name": e.name, "version": e.version, "available": e.available, "reason": e.reason}
-        for e in engines.available_engines()
-    ]
-    if arguments.json:
-        print(json.dumps({"version": __version__, "models": models, "engines": found}, indent=1))
-        return 0
-    print(f"CardiacAI {__version__}. Research only; not for clinical use.\n\nModels")
-    for model in models:
-        state = "terms accepted" if model["terms_accepted"] else "terms not accepted yet"
-        print(f"  {model['name']} {model['version']}: {model['license']} ({state})")
-    print("\nEngines, best first")
-    for engine in found:
-        state = f"version {engine['version']}" if engine["available"] else f"not available: {engine['reason']}"
-        print(f"  {engine['name']}: {state}")
-    return 0
-
-
-def _engine(arguments):
-    """The engine a job runs on, once the model's terms are settled."""
-    from . import consent
-    from .engines import load_model, open_engine
-
-    model = load_model(arguments.model)
-    if arguments.accept_license and not consent.accepted(model):
-        _say(f"Terms of {model.name} accepted: {model.license}")
-        consent.accept(model)
-    consent.require(model)
-    return open_engine(model, arguments.engine, arguments.precision)
-
-
-def _print_result(arguments, result, truth=None) -> None:
-    from .jobs import read_document
-    from .report import format_table
-
-    if arguments.json:
-        print(json.dumps(read_document(arguments.output), indent=1))
-        return
-    print(format_table(result, truth))
-    print(f"Results in {arguments.output}: open {arguments.output / 'report.html'}")
-
-
-class Progress:
-    """One line on the terminal that rewrites itself; silent when the output goes to a file."""
-
-    def __init__(self, quiet: bool = False):
-        self.visible = not quiet and sys.stderr is not None and sys.stderr.isatty()
-
-    def __call__(self, fraction: float, text: str) -> None:
-        if self.visible:
-            bar = "#" * round(24 * fraction)
-            sys.stderr.write(f"\r\x1b[K[{bar:<24}] {100 * fraction:3.0f} %  {text}"[:110])
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self.visible:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
-def _clear_line() -> None:
-    """Takes an unfinished progress line off the terminal."""
-    Progress().clear()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -250,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="cardiacai", description=DESCRIPTION, epilog=EXIT_CODES, formatter_class=formatter
     )
     parser.add_argument("--version", action="version", version=f"CardiacAI {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    kinds = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
@@ -277,27 +160,56 @@ def _parser() -> argparse.ArgumentParser:
         "--accept-license", action="store_true", help="accept the terms of the model's weights (remembered)"
     )
 
-    segment = commands.add_parser(
+    many = argparse.ArgumentParser(add_help=False)
+    many.add_argument(
+        "--slice-axis", choices=("i", "j", "k"), help="array axis across slices, where spacing cannot tell"
+    )
+    many.add_argument(
+        "--skip-finished",
+        action="store_true",
+        help="in a batch: leave out cases that are finished and whose input is the same",
+    )
+
+    segment = kinds.add_parser(
         "segment",
         help="RV, LV myocardium and LV cavity of a short-axis stack",
         description=SEGMENT,
         epilog=SEGMENT_EXAMPLES + EXIT_CODES,
         formatter_class=formatter,
-        parents=[job, common],
+        parents=[many, job, common],
     )
     segment.add_argument("image", type=Path, metavar="IMAGE", help="file, DICOM folder, or folder of either")
     segment.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the results")
-    segment.add_argument(
-        "--slice-axis", choices=("i", "j", "k"), help="array axis across slices, where spacing cannot tell"
-    )
-    segment.add_argument(
-        "--skip-finished",
-        action="store_true",
-        help="in a batch: leave out cases that are finished and whose input is the same",
-    )
-    segment.set_defaults(run=_segment)
+    segment.set_defaults(run=commands.segment)
 
-    demo = commands.add_parser(
+    function = kinds.add_parser(
+        "function",
+        help="volumes, ejection fraction, curves and wall thickening of a cine",
+        description=FUNCTION,
+        epilog=FUNCTION_EXAMPLES + EXIT_CODES,
+        formatter_class=formatter,
+        parents=[many, job, common],
+    )
+    function.add_argument("image", type=Path, metavar="CINE", help="file, scanner's folder, or folder of either")
+    function.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the results")
+    function.add_argument("--ed", type=_phase, metavar="N", help="end-diastole is phase N, counted from 1")
+    function.add_argument("--es", type=_phase, metavar="N", help="end-systole is phase N, counted from 1")
+    function.add_argument(
+        "--height", type=_between(50, 250), metavar="CM", help="of the patient, for values by body surface"
+    )
+    function.add_argument("--weight", type=_between(2, 400), metavar="KG", help="of the patient, likewise")
+    function.add_argument(
+        "--heart-rate", type=_between(20, 250), metavar="BPM", help="where the files do not tell it, or wrongly"
+    )
+    function.add_argument(
+        "--swap-insertions", action="store_true", help="the other RV insertion is the anterior one (see the report)"
+    )
+    function.add_argument(
+        "--with-identifiers", action="store_true", help="write the patient's name and id into the report"
+    )
+    function.set_defaults(run=commands.function)
+
+    demo = kinds.add_parser(
         "demo",
         help="segment a synthetic heart and compare with its known truth",
         description="Makes a synthetic short-axis stack, segments it and prints the measurements beside the truth.",
@@ -306,9 +218,10 @@ def _parser() -> argparse.ArgumentParser:
         parents=[job, common],
     )
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="OUT", help="folder (%(default)s)")
-    demo.set_defaults(run=_demo)
+    demo.add_argument("--cine", action="store_true", help="a whole heart beat, for function")
+    demo.set_defaults(run=commands.demo)
 
-    info = commands.add_parser(
+    info = kinds.add_parser(
         "info",
         help="models, their terms, and engines of this installation",
         description="Lists the models with their terms and the engines that can run them here.",
@@ -316,8 +229,25 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=formatter,
         parents=[common],
     )
-    info.set_defaults(run=_info)
+    info.set_defaults(run=commands.info)
     return parser
+
+
+def _phase(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("phases are counted from 1")
+    return number
+
+
+def _between(low: float, high: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        return value
+
+    return number
 
 
 if __name__ == "__main__":

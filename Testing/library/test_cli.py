@@ -257,13 +257,13 @@ def test_a_failed_run_leaves_the_earlier_results_whole(image, tmp_path):
 
 
 def test_an_unexpected_failure_in_one_case_does_not_stop_the_others(image, tmp_path, monkeypatch):
-    from CardiacAILib import segment as job
+    from CardiacAILib import inference
 
     studies = tmp_path / "studies"
     studies.mkdir()
     for name in ("a", "b"):
         shutil.copy(image, studies / f"{name}.nii.gz")
-    find, calls = job.find_heart, []
+    find, calls = inference.find_heart, []
 
     def failing_once(*arguments):
         calls.append(arguments)
@@ -271,7 +271,7 @@ def test_an_unexpected_failure_in_one_case_does_not_stop_the_others(image, tmp_p
             raise MemoryError("full")
         return find(*arguments)
 
-    monkeypatch.setattr(job, "find_heart", failing_once)
+    monkeypatch.setattr(inference, "find_heart", failing_once)
     assert run(studies, "-o", tmp_path / "out") == 1
     with open(tmp_path / "out" / "summary.csv", newline="") as file:
         assert [row["state"] for row in csv.DictReader(file)] == ["failed", "done"]
@@ -287,7 +287,7 @@ def test_an_input_that_changed_is_not_skipped(image, phantom, tmp_path):
 
 
 def test_a_batch_takes_files_and_folders_and_minds_no_stray_file(image, tmp_path):
-    from CardiacAILib.jobs import find_sources
+    from CardiacAILib.sources import find_sources
 
     studies = tmp_path / "studies"
     for name in ("p1", "p2", "dicom"):
@@ -308,7 +308,7 @@ def test_a_batch_takes_files_and_folders_and_minds_no_stray_file(image, tmp_path
 
 def test_studies_kept_one_folder_each_never_share_a_result_folder(image, tmp_path):
     """Folder by folder the file has the same name; the results must not land on one another."""
-    from CardiacAILib.jobs import find_sources
+    from CardiacAILib.sources import find_sources
 
     for name in ("p1", "p2"):
         (tmp_path / "studies" / name).mkdir(parents=True)

@@ -45,18 +45,20 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
 def write_labels(labels: Volume, path: str | Path) -> None:
     """Writes a labelmap: `.nii.gz`, `.nii`, `.nrrd` or `.mha` by ending; `.seg.nrrd` is a segmentation for Slicer.
 
-    labels: uint8 (k, j, i) with the values of `labels.STRUCTURES`. Raises OutputError.
+    labels: uint8 (k, j, i), or of a cine (t, k, j, i), with the values of `labels.STRUCTURES`. Raises OutputError.
     """
     path = Path(path)
-    if labels.array.dtype != np.uint8 or labels.array.ndim != 3:
-        raise ValueError(f"labels are 3D uint8, not {labels.array.ndim}D {labels.array.dtype}")
-    write_volume(labels, path, segmentation_header(labels) if path.name.lower().endswith(".seg.nrrd") else {})
+    segmentation = path.name.lower().endswith(".seg.nrrd")
+    if labels.array.dtype != np.uint8 or labels.array.ndim not in ((3,) if segmentation else (3, 4)):
+        raise ValueError(f"labels are 3D or 4D uint8, not {labels.array.ndim}D {labels.array.dtype}")
+    write_volume(labels, path, segmentation_header(labels) if segmentation else {})
 
 
 def write_volume(volume: Volume, path: str | Path, header: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Writes a 3D image: `.nii.gz`, `.nii`, `.nrrd` or `.mha` by ending, header holding further fields of a NRRD.
+    """Writes an image: `.nii.gz`, `.nii`, `.nrrd` or `.mha` by ending, header holding further fields of a NRRD.
 
-    The file is read back and compared before it takes its name: ITK's NIfTI writer does not notice a full disk.
+    A cine keeps the mean step of its frame times. The file is read back and compared before it takes its name: ITK's
+    NIfTI writer does not notice a full disk.
     Raises OutputError.
     """
     import SimpleITK as sitk
@@ -65,10 +67,13 @@ def write_volume(volume: Volume, path: str | Path, header: Mapping[str, str] = M
     name = path.name.lower()
     if not name.endswith((".nii.gz", ".nii", ".nrrd", ".mha")):
         raise OutputError(f"{path.name} is no image file that can be written. Name it .nii.gz, .nii, .nrrd or .mha.")
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing([float(size) for size in volume.spacing])
-    image.SetOrigin([float(x) for x in volume.origin])
-    image.SetDirection(np.asarray(volume.direction, dtype=float).ravel().tolist())
+    image = sitk.GetImageFromArray(volume.array, isVector=False)
+    phases = volume.array.ndim - 3
+    direction = np.eye(3 + phases)
+    direction[:3, :3] = volume.direction
+    image.SetSpacing([float(size) for size in volume.spacing] + [_time_step(volume)] * phases)
+    image.SetOrigin([float(x) for x in volume.origin] + [0.0] * phases)
+    image.SetDirection(direction.ravel().tolist())
     for key, value in header.items():
         image.SetMetaData(key, value)
     with atomic_path(path) as part:
@@ -80,6 +85,12 @@ def write_volume(volume: Volume, path: str | Path, header: Mapping[str, str] = M
             complete = False
         if not complete:
             raise OutputError(f"{path} could not be written completely. Free space there or choose another folder.")
+
+
+def _time_step(volume: Volume) -> float:
+    """Mean seconds between phases; 1, which ITK makes of nothing, where they are unknown."""
+    times = volume.frame_times
+    return (times[-1] - times[0]) / (len(times) - 1) if times and len(times) > 1 and times[-1] > times[0] else 1.0
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -1,0 +1,140 @@
+"""Which images lie at a path: one, or the many of a batch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import InputError
+
+#: Endings of files that hold a whole image; longest first, so that a name is cut at the right dot.
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image to work on. path: a file, or a folder of DICOM slices. name: names its results."""
+
+    path: Path
+    name: str
+
+
+def find_sources(path: Path) -> list[Source]:
+    """The images at a path: itself, or those directly inside a folder. Raises InputError.
+
+    A folder with image files or with folders in it is a batch: every image file, and every folder as a DICOM series. A
+    folder with DICOM files is one series, whatever lies below it.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [Source(path, _stem(path))]
+    try:
+        inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        images = [entry for entry in inside if _is_image(entry)]
+        folders = [entry for entry in inside if entry.is_dir()]
+        if not images and (not folders or any(_is_dicom(entry) for entry in inside)):
+            return [Source(path, _stem(path.resolve()))]
+        return _uniquely_named(images + folders, _single_image)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
+
+
+def _is_image(path: Path) -> bool:
+    """Whether the name is that of an image file; a segmentation for Slicer is a result, not an image."""
+    name = path.name.lower()
+    return path.is_file() and name.endswith(IMAGE_ENDINGS) and not name.endswith(".seg.nrrd")
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file says that it is DICOM."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _has_images(folder: Path) -> bool:
+    return any(_is_image(entry) for entry in folder.iterdir())
+
+
+def _phases(path: Path) -> int:
+    """How many phases an image file holds by its header; 1 where that cannot be read: reading it will say why."""
+    import SimpleITK as sitk
+
+    from .images import itk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with itk.quiet():
+            reader.ReadImageInformation()
+    except RuntimeError:
+        return 1
+    return reader.GetSize()[3] if reader.GetDimension() > 3 else reader.GetNumberOfComponents()
+
+
+def _study(folder: Path) -> str | None:
+    """The StudyInstanceUID of the first DICOM file below a folder; None where there is none."""
+    import pydicom
+
+    for path in sorted(folder.rglob("*")):
+        if _is_dicom(path):
+            try:
+                return str(pydicom.dcmread(path, stop_before_pixels=True).get("StudyInstanceUID"))
+            except Exception:  # damaged in one of many ways: reading the folder will say so
+                return None
+    return None
+
+
+def _single_cine(folder: Path) -> Path | None:
+    """The 4D file of a folder that holds just one."""
+    cines = [e for e in folder.iterdir() if _is_image(e) and _phases(e) > 1] if folder.is_dir() else []
+    return cines[0] if len(cines) == 1 else None
+
+
+def _single_image(folder: Path) -> Path | None:
+    """The image file of a folder that holds just one: studies are often kept one folder each, and named by it."""
+    images = [entry for entry in folder.iterdir() if _is_image(entry)] if folder.is_dir() else []
+    return images[0] if len(images) == 1 else None
+
+
+def find_cines(path: Path) -> list[Source]:
+    """The cines at a path: itself, or those directly inside a folder. Raises InputError.
+
+    A folder is one cine when it holds files of one phase each, one 4D file among others (as ACDC's patients), or DICOM
+    of one study, in subfolders too. Several 4D files, or folders of several studies or patients, are a batch.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [Source(path, _stem(path))]
+    try:
+        inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        images = [entry for entry in inside if _is_image(entry)]
+        folders = [entry for entry in inside if entry.is_dir()]
+        cines = [image for image in images if _phases(image) > 1]
+        one_study = len({_study(folder) for folder in folders} - {None}) < 2 and not any(map(_has_images, folders))
+        if len(cines) == 1 and not folders:
+            return [Source(cines[0], _stem(path.resolve()) if len(images) > 1 else _stem(cines[0]))]
+        if any(map(_is_dicom, inside)) or (not cines and ((images and not folders) or one_study)):
+            return [Source(path, _stem(path.resolve()))]
+        return _uniquely_named(cines + folders, _single_cine)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
+
+
+def _stem(path: Path) -> str:
+    for ending in IMAGE_ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.name
+
+
+def _uniquely_named(paths: list[Path], inside: Callable[[Path], Path | None]) -> list[Source]:
+    """Named by stem where that is unique, also where upper and lower case are one (Windows, macOS).
+
+    inside: the one file that stands for a folder, if there is one.
+    """
+    stems = [_stem(path).casefold() for path in paths]
+    return [
+        Source(inside(path) or path, _stem(path) if stems.count(stem) == 1 else path.name)
+        for path, stem in zip(paths, stems, strict=True)
+    ]
