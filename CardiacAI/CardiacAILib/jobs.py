@@ -132,9 +132,12 @@ def recorded(
 def anonymous(text: str, identifiers: dict[str, str]) -> str:
     """The text without what its words share with the patient's name or id, which folders and series are named after."""
     parts = (identifiers.get("Patient name", ""), identifiers.get("Patient ID", ""))
-    secrets = {word for part in parts for word in (part, *re.split(r"[\W_]+", part)) if len(word) > 2}
+    secrets = {word for part in parts for word in (part, *re.split(r"[\W_]+", part)) if len(word) > 1}
     for secret in sorted(secrets, key=len, reverse=True):
-        text = re.sub(re.escape(secret), "[removed]", text, flags=re.IGNORECASE)
+        pattern = re.escape(secret)
+        if len(secret) < 3:  # two letters are part of too many words: only where they stand alone
+            pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
+        text = re.sub(pattern, "[removed]", text, flags=re.IGNORECASE)
     return text
 
 
