@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError
-
-#: Endings of files that hold a whole image; longest first, so that a name is cut at the right dot.
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+from .images.access import IMAGE_ENDINGS, is_dicom_file, is_image_file
 
 
 @dataclass(frozen=True)
@@ -29,31 +27,17 @@ def find_sources(path: Path) -> list[Source]:
         return [Source(path, _stem(path))]
     try:
         inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        images = [entry for entry in inside if _is_image(entry)]
+        images = [entry for entry in inside if is_image_file(entry)]
         folders = [entry for entry in inside if entry.is_dir()]
-        if not images and (not folders or any(_is_dicom(entry) for entry in inside)):
+        if not images and (not folders or any(is_dicom_file(entry) for entry in inside)):
             return [Source(path, _stem(path.resolve()))]
         return _uniquely_named(images + folders, _single_image)
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
 
 
-def _is_image(path: Path) -> bool:
-    """Whether the name is that of an image file; a segmentation for Slicer is a result, not an image."""
-    name = path.name.lower()
-    return path.is_file() and name.endswith(IMAGE_ENDINGS) and not name.endswith(".seg.nrrd")
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM."""
-    if not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
 def _has_images(folder: Path) -> bool:
-    return any(_is_image(entry) for entry in folder.iterdir())
+    return any(is_image_file(entry) for entry in folder.iterdir())
 
 
 def _phases(path: Path) -> int:
@@ -77,7 +61,7 @@ def _study(folder: Path) -> str | None:
     import pydicom
 
     for path in sorted(folder.rglob("*")):
-        if _is_dicom(path):
+        if is_dicom_file(path):
             try:
                 return str(pydicom.dcmread(path, stop_before_pixels=True).get("StudyInstanceUID"))
             except Exception:  # damaged in one of many ways: reading the folder will say so
@@ -87,13 +71,13 @@ def _study(folder: Path) -> str | None:
 
 def _single_cine(folder: Path) -> Path | None:
     """The 4D file of a folder that holds just one."""
-    cines = [e for e in folder.iterdir() if _is_image(e) and _phases(e) > 1] if folder.is_dir() else []
+    cines = [e for e in folder.iterdir() if is_image_file(e) and _phases(e) > 1] if folder.is_dir() else []
     return cines[0] if len(cines) == 1 else None
 
 
 def _single_image(folder: Path) -> Path | None:
     """The image file of a folder that holds just one: studies are often kept one folder each, and named by it."""
-    images = [entry for entry in folder.iterdir() if _is_image(entry)] if folder.is_dir() else []
+    images = [entry for entry in folder.iterdir() if is_image_file(entry)] if folder.is_dir() else []
     return images[0] if len(images) == 1 else None
 
 
@@ -108,13 +92,13 @@ def find_cines(path: Path) -> list[Source]:
         return [Source(path, _stem(path))]
     try:
         inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        images = [entry for entry in inside if _is_image(entry)]
+        images = [entry for entry in inside if is_image_file(entry)]
         folders = [entry for entry in inside if entry.is_dir()]
         cines = [image for image in images if _phases(image) > 1]
         one_study = len({_study(folder) for folder in folders} - {None}) < 2 and not any(map(_has_images, folders))
         if len(cines) == 1 and not folders:
             return [Source(cines[0], _stem(path.resolve()) if len(images) > 1 else _stem(cines[0]))]
-        if any(map(_is_dicom, inside)) or (not cines and ((images and not folders) or one_study)):
+        if any(map(is_dicom_file, inside)) or (not cines and ((images and not folders) or one_study)):
             return [Source(path, _stem(path.resolve()))]
         return _uniquely_named(cines + folders, _single_cine)
     except OSError as error:

@@ -125,8 +125,10 @@ def test_segments_keep_names_and_extents_in_the_file(tmp_path):
 def test_other_endings_and_other_arrays(tmp_path):
     with pytest.raises(OutputError, match=r"a.txt is no image file that can be written.*\.nii\.gz"):
         write_labels(_labels(), tmp_path / "a.txt")
-    with pytest.raises(ValueError, match="3D uint8"):
+    with pytest.raises(ValueError, match="uint8"):
         write_labels(Volume(np.zeros((2, 3, 4), np.int16), (1, 1, 8)), tmp_path / "a.nii")
+    with pytest.raises(ValueError, match="uint8"):  # a cine is no .seg.nrrd
+        write_labels(Volume(np.zeros((2, 2, 3, 4), np.uint8), (1, 1, 8)), tmp_path / "a.seg.nrrd")
     assert not any(tmp_path.iterdir())
 
 

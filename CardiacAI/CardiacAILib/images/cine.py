@@ -1,10 +1,24 @@
 """A short-axis cine: one stack over a heart beat, and what its files say about the patient and the scan."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
+from ..errors import InputError
 from ..flags import Flag
+from .access import reading
+from .check import check_image, require_grey_levels
+from .reader import read_volume
+from .stack import short_axis_stack
 from .volume import Volume
+
+#: Heart rates (per minute) outside this range come from a header in another unit or a field left empty.
+PLAUSIBLE_RATE = (25.0, 250.0)
+#: More volumes are a perfusion or real-time series; the finest cines have 50 or so.
+MOST_PHASES = 200
+
+_ONE_PHASE = "A cine has several phases of a heart beat; for one phase use `cardiacai segment`."
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,54 @@ class Cine:
 def read_cine(path: str | Path, *, slice_axis: str | None = None) -> Cine:
     """The cine at a path: a 4D file, a folder of 3D files (one a phase), or a folder as a scanner sends it.
 
-    Raises InputError when there is no usable cine.
+    slice_axis: "i", "j" or "k" where the spacing does not tell, as for `short_axis_stack`. Raises InputError when
+    there is no usable cine.
     """
-    raise NotImplementedError
+    from .dicom_cine import read_dicom_cine
+    from .phase_files import holds_phases, read_phases
+
+    path = Path(path)
+    if not path.is_dir():
+        cine = of_volume(read_volume(path), path.name)
+    else:
+        with reading(path):
+            cine = read_phases(path) if holds_phases(path) else read_dicom_cine(path)
+    _check(cine.volume, path.name, slice_axis)
+    return cine
+
+
+def of_volume(volume: Volume, name: str) -> Cine:
+    """A cine of which only the volume is known: the heart rate is taken from its times, a whole beat assumed.
+
+    Raises InputError for one phase.
+    """
+    if volume.array.ndim != 4:
+        raise InputError(f"{name} holds one phase only. {_ONE_PHASE}")
+    if volume.frame_times is None:
+        text = "No times of the phases are stored, so the heart rate and the speed of filling are unknown."
+        return Cine(volume, remarks=(Flag("times_missing", "note", text),))
+    times = np.array(volume.frame_times)
+    steps = np.diff(times)
+    beat = float(times[-1] - times[0] + steps.mean())
+    if (steps <= 0).any() or not PLAUSIBLE_RATE[0] <= 60 / beat <= PLAUSIBLE_RATE[1]:
+        text = (
+            f"The times in the file are not those of a heart beat ({times[0]:g} to {times[-1]:g} s) and were left out."
+        )
+        return Cine(replace(volume, frame_times=None), remarks=(Flag("times_missing", "note", text),))
+    text = f"The heart rate, {60 / beat:.0f} per minute, is taken from the phases, which should cover one whole beat."
+    return Cine(volume, heart_rate=60 / beat, remarks=(Flag("heart_rate_from_times", "note", text),))
+
+
+def _check(volume: Volume, name: str, slice_axis: str | None) -> None:
+    """Raises InputError for what is no cine of a short-axis stack."""
+    check_image(volume, name)
+    require_grey_levels(volume)
+    phases = len(volume.array)
+    if phases > MOST_PHASES:
+        raise InputError(
+            f"{name} holds {phases} volumes over time, more than a cine of one heart beat has: this looks like a "
+            "perfusion or real-time series. Pass a cine."
+        )
+    if min(volume.array.shape[1:]) < 2:
+        raise InputError(f"{name} has one slice only. Pass the whole short-axis stack over the heart beat.")
+    short_axis_stack(replace(volume, array=volume.array[0], frame_times=None), slice_axis)

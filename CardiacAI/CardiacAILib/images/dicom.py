@@ -1,33 +1,26 @@
-"""A folder of DICOM slices -> `Volume`: one phase of a short-axis stack as the scanner sent it.
+"""A folder of DICOM slices -> `Volume`: one phase of a short-axis stack as the scanner sent it."""
 
-Headers are read by pydicom; pixels by GDCM through SimpleITK, which needs no plug-in for the compressed kinds that
-archives send (JPEG lossless, JPEG-LS, JPEG 2000, RLE) and applies the rescale slope.
-"""
-
-import warnings
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from . import itk
+from .dicom_scan import PARALLEL, Scan, axes, pixels, require_images, scan, series_numbers, title
 from .volume import Volume
 
 #: Steps between slices may differ from their mean by this share of it, or by this many millimetres.
 STEP_TOLERANCE, STEP_TOLERANCE_MM = 0.02, 0.1
 #: Positions closer together than this (mm) are one position.
 SAME_POSITION = 0.05
-#: Largest difference between direction cosines of parallel slices.
-PARALLEL = 2e-3
+MULTI_FRAME = (
+    "a multi-frame (enhanced) DICOM file, which is not supported. Export the series as single-frame DICOM, or convert "
+    "it to NIfTI or NRRD (Slicer or dcm2niix)"
+)
 
 #: What all slices share, and how much each number may differ.
 _ALIKE = {"Rows": 0, "Columns": 0, "PixelSpacing": 1e-3, "ImageOrientationPatient": PARALLEL}
-_TAGS = [
-    "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "FrameOfReferenceUID",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames",
-    "SamplesPerPixel", "SharedFunctionalGroupsSequence",
-]  # fmt: skip
 
 
 def read_dicom_folder(folder: Path) -> Volume:
@@ -35,80 +28,65 @@ def read_dicom_folder(folder: Path) -> Volume:
 
     Slices are ordered along their normal, and their spacing is the distance between positions, never SliceThickness.
     """
-    stacks = _stacks(_headers(folder))
+    stacks = _stacks(_headers(scan(folder), folder))
     if len(stacks) > 1:
-        stacks.sort(key=_series_numbers)
-        listing = "\n".join(f"  {_title(stack)}: {len(stack)} images" for stack in stacks)
+        stacks.sort(key=series_numbers)
+        listing = "\n".join(f"  {title(stack)}: {len(stack)} images" for stack in stacks)
         raise InputError(
             f"{folder.name} holds {len(stacks)} DICOM series:\n{listing}\n"
             "Pass a folder with the short-axis series alone (one phase)."
         )
     (stack,) = stacks
     _require_alike(stack)
-    row, column, normal = _axes(stack[0])
+    normal = axes(stack[0])[2]
+    depths = np.array([header.ImagePositionPatient for header in stack], dtype=float) @ normal
+    order = np.argsort(depths, kind="stable")
+    stack = [stack[n] for n in order]
+    _require_one_phase(stack, depths[order])
+    return Volume(array=np.stack([pixels(header) for header in stack]), **grid(stack))
+
+
+def grid(stack: Sequence) -> dict:
+    """`spacing`, `origin` and `direction` of a `Volume` whose slices are these, by their headers.
+
+    stack: one header for each slice, ordered along the normal. Raises InputError unless it is even and straight.
+    """
+    row, column, normal = axes(stack[0])
     positions = np.array([header.ImagePositionPatient for header in stack], dtype=float)
-    order = np.argsort(positions @ normal, kind="stable")
-    stack, positions = [stack[n] for n in order], positions[order]
     depths = positions @ normal
-    _require_one_phase(stack, depths)
     rows, columns = (float(size) for size in stack[0].PixelSpacing)
     step = _step(depths)
-    drift = np.linalg.norm(positions - positions[0] - np.outer(depths - depths[0], normal), axis=1).max()
-    if drift > min(rows, columns):
+    if (drift := sideways(positions, normal)) > min(rows, columns):
         raise InputError(
-            f"The slices of {_title(stack)} are shifted sideways by up to {drift:.1f} mm. "
+            f"The slices of {title(stack)} are shifted sideways by up to {drift:.1f} mm. "
             "Pass slices acquired as one straight stack."
         )
-    return Volume(
-        array=np.stack([_pixels(header) for header in stack]),
-        spacing=(columns, rows, step),
-        origin=tuple(positions[0].tolist()),
-        direction=np.stack([row, column, normal], axis=1),
-    )
+    return {
+        "spacing": (columns, rows, step),
+        "origin": tuple(positions[0].tolist()),
+        "direction": np.stack([row, column, normal], axis=1),
+    }
 
 
-def _headers(folder: Path) -> list:
-    """Headers of all DICOM images below a folder, each with its path as `filename`; other files are passed over."""
-    import pydicom
-
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR")
-    headers, others = [], []
-    for path in files:
-        if not pydicom.misc.is_dicom(path):
-            if not path.name.startswith("."):
-                others.append(path)
-            continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # odd values in tags that are not used here
-                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-        except OSError:
-            raise
-        except Exception as error:  # pydicom raises many kinds on a damaged file
-            raise InputError(f"The DICOM file {path.name} is damaged ({error}). Export the series again.") from None
-        if "Rows" in header:
-            headers.append(header)
-        elif _names_an_image(header):  # else a DICOMDIR, a report, or another thing without pixels
-            raise InputError(f"The DICOM file {path.name} is damaged: it ends too early. Export the series again.")
-    if not headers:
-        found = f"no DICOM image among its {len(files)} files" if files else "no files"
-        raise InputError(
-            f"The folder {folder.name} holds {found}. Pass the folder of a DICOM series, or an image file."
-        )
-    # An end slice that went missing in silence would only make the volumes smaller.
-    endings = {".dcm", ".ima"} | {Path(header.filename).suffix.lower() for header in headers}
-    for path in others:
-        if path.stat().st_size == 0 or path.suffix.lower() in endings:
-            raise InputError(
-                f"{path.name} is damaged: it is no DICOM file. Export the series again, or take it out of the folder."
-            )
-    return headers
+def sideways(positions: np.ndarray, normal: np.ndarray) -> float:
+    """How far (mm) slices lie beside the line through the first one. positions: (slices, 3), LPS."""
+    away = positions - positions[0]
+    return float(np.linalg.norm(away - np.outer(away @ normal, normal), axis=1).max())
 
 
-def _names_an_image(header) -> bool:
-    """Whether the file's own class says that it should hold pixels; a header cut off before it says so counts too."""
-    storage = getattr(header.file_meta, "MediaStorageSOPClassUID", None)
-    return storage is None or "Image" in storage.name
+def is_even(depths: np.ndarray) -> bool:
+    """Whether slices at these depths (mm, ascending) have one distance."""
+    steps = np.diff(depths)
+    return bool(np.abs(steps - steps.mean()).max() <= max(STEP_TOLERANCE * steps.mean(), STEP_TOLERANCE_MM))
+
+
+def _headers(found: Scan, folder: Path) -> list:
+    """All images of a folder. Raises InputError where one is damaged: left out, an end slice would only make the
+    volumes smaller."""
+    require_images(found, folder)
+    if found.damaged:
+        raise InputError(f"{next(iter(found.damaged.values()))} Export the series again, or take it out of the folder.")
+    return found.headers
 
 
 def _stacks(headers: list) -> list[list]:
@@ -130,26 +108,13 @@ def _likeness(header) -> tuple:
     return orientation, *(str(header.get(tag)) for tag in tags)
 
 
-def _series_numbers(stack: list) -> list[int]:
-    return sorted({int(header.get("SeriesNumber") or 0) for header in stack})
-
-
-def _title(stack: list) -> str:
-    numbers = _series_numbers(stack)
-    number = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return f'series {number} "{stack[0].get("SeriesDescription") or "without description"}"'
-
-
 def _require_alike(stack: list) -> None:
     """Every image has the geometry a volume needs, and the same as the first one's but for its position."""
     first = stack[0]
     for header in stack:
         name = Path(header.filename).name
         if int(header.get("NumberOfFrames") or 1) > 1 or "SharedFunctionalGroupsSequence" in header:
-            raise InputError(
-                f"{name} is a multi-frame (enhanced) DICOM file, which is not supported. Export the series as "
-                "single-frame DICOM, or convert it to NIfTI or NRRD (Slicer or dcm2niix) and pass one phase."
-            )
+            raise InputError(f"{name} is {MULTI_FRAME} and pass one phase.")
         if int(header.get("SamplesPerPixel") or 1) != 1:
             raise InputError(f"{name} is a colour picture, not a scan. Pass the original magnitude images.")
         for tag, length in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
@@ -163,27 +128,13 @@ def _require_alike(stack: list) -> None:
         for tag, tolerance in _ALIKE.items():
             if np.abs(np.subtract(_numbers(header[tag].value), _numbers(first[tag].value))).max() > tolerance:
                 raise InputError(
-                    f"The images of {_title(stack)} differ in {tag} ({Path(first.filename).name}: {first[tag].value}; "
+                    f"The images of {title(stack)} differ in {tag} ({Path(first.filename).name}: {first[tag].value}; "
                     f"{name}: {header[tag].value}). Pass one parallel stack of short-axis slices alone."
                 )
 
 
 def _numbers(value) -> np.ndarray:
     return np.atleast_1d(np.array(value, dtype=float))
-
-
-def _axes(header) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit vectors (LPS) of the columns' index, the rows' index and the slice normal, exactly at right angles."""
-    along_row, along_column = _numbers(header.ImageOrientationPatient).reshape(2, 3)
-    normal = np.cross(along_row, along_column)
-    length = np.linalg.norm(normal)
-    if abs(length - 1) > PARALLEL or abs(along_row @ along_column) > PARALLEL:
-        raise InputError(
-            f"{Path(header.filename).name} has an ImageOrientationPatient with rows and columns not at right angles. "
-            "Export the original images from the scanner again."
-        )
-    normal, row = normal / length, along_row / np.linalg.norm(along_row)
-    return row, np.cross(normal, row), normal
 
 
 def _require_one_phase(stack: list, depths: np.ndarray) -> None:
@@ -194,16 +145,16 @@ def _require_one_phase(stack: list, depths: np.ndarray) -> None:
     if counts == {1}:
         if count < 2:
             raise InputError(
-                f"{_title(stack)} has one slice only. Pass the folder with all slices of the short-axis stack."
+                f"{title(stack)} has one slice only. Pass the folder with all slices of the short-axis stack."
             )
         return
     if len(counts) == 1:
         raise InputError(
-            f"{_title(stack)} holds a cine of {counts.pop()} phases at {count} slice position{'s' * (count > 1)}; "
-            "this job takes one phase. Copy one phase (end-diastole, say) of all slices to a folder and pass that."
+            f"{title(stack)} holds a cine of {counts.pop()} phases at {count} slice position{'s' * (count > 1)}; "
+            "this job takes one phase. Use `cardiacai function` for the cine, or pass one phase of all slices."
         )
     raise InputError(
-        f"{_title(stack)} holds {min(counts)} to {max(counts)} images at its {count} slice positions. Pass one image "
+        f"{title(stack)} holds {min(counts)} to {max(counts)} images at its {count} slice positions. Pass one image "
         "for each position: take out repeated slices and other phases."
     )
 
@@ -211,9 +162,8 @@ def _require_one_phase(stack: list, depths: np.ndarray) -> None:
 def _step(depths: np.ndarray) -> float:
     """The distance (mm) between neighbouring slices. Raises InputError unless it is one."""
     steps = np.diff(depths)
-    mean = float(steps.mean())
-    if np.abs(steps - mean).max() <= max(STEP_TOLERANCE * mean, STEP_TOLERANCE_MM):
-        return mean
+    if is_even(depths):
+        return float(steps.mean())
     worst = int(np.argmax(steps))
     usual = float(np.median(np.delete(steps, worst)))
     if steps[worst] > 1.5 * usual:
@@ -225,19 +175,3 @@ def _step(depths: np.ndarray) -> float:
         f"The slices are unevenly spaced: {steps.min():.2f} to {steps.max():.2f} mm apart. "
         "Pass one evenly spaced stack alone."
     )
-
-
-def _pixels(header) -> np.ndarray:
-    """Grey values (rows, columns), rescaled."""
-    import SimpleITK as sitk
-
-    try:
-        array = sitk.GetArrayFromImage(itk.read(Path(header.filename), "GDCMImageIO"))[0]
-    except RuntimeError:
-        syntax = header.file_meta.get("TransferSyntaxUID")
-        name = getattr(syntax, "name", syntax)
-        raise InputError(
-            f"The pixels of {Path(header.filename).name} cannot be decoded (transfer syntax: {name}). "
-            "The file is truncated, or its compression is not supported: export the series again, uncompressed."
-        ) from None
-    return array.astype(np.float32) if array.dtype == np.float64 else array

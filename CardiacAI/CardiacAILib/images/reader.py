@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import itk
+from .access import reading
 from .check import check_image
 from .dicom import read_dicom_folder
 from .headers import FORMATS, inspect
@@ -21,14 +22,8 @@ def read_volume(path: str | Path) -> Volume:
     path = Path(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise InputError(f"{path} is neither a file nor a folder. Pass an image file or a folder of DICOM slices.")
-    try:
+    with reading(path):
         volume = read_dicom_folder(path) if path.is_dir() else read_file(path)
-    except FileNotFoundError:
-        raise InputError(f"There is no file or folder {path}. Check its name.") from None
-    except PermissionError as error:
-        raise InputError(f"No permission to read {error.filename or path}. Ask its owner for access.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}. Copy it to a local disk first.") from None
     check_image(volume, path.name)
     return volume
 

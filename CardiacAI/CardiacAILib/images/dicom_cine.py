@@ -1,0 +1,265 @@
+"""A folder of DICOM files as a scanner sends them -> `Cine`: the short-axis slices of a study as one stack x phases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..flags import Flag
+from .cine import PLAUSIBLE_RATE, Cine
+from .dicom import MULTI_FRAME, grid
+from .dicom_scan import Scan, number, pixels, require_images, rescale, scan, stored_type, title
+from .dicom_slices import MULTI_FRAME_SERIES, ONE_IMAGE, CineSlice, Left, cine_slices, listed
+from .short_axis import FEWEST_SLICES, Choice, Stack, choose
+from .volume import Volume
+
+#: The rates of single slices may differ by this share of their median before a reader hears of it.
+STEADY = 0.25
+#: Share of a beat that phases must cover to be called a whole one, and the most they can.
+WHOLE_BEAT = (0.9, 1.15)
+
+
+def read_dicom_cine(folder: Path) -> Cine:
+    """The short-axis cine below a folder; other images are left alone and listed. Raises InputError, OSError.
+
+    Slices are ordered along their normal, and their spacing is the distance between positions, never SliceThickness.
+    Phases of one index are at one share of the beat; frame times are the median over slices.
+    """
+    found = scan(folder)
+    require_images(found, folder)
+    slices, left, remarks = cine_slices(found.headers)
+    choice = choose(slices)
+    left += choice.left
+    remarks += choice.remarks
+    if choice.stack is None:
+        raise InputError(_no_stack(folder, left, found, bool(slices)))
+    _require_one_patient(folder, choice)
+    stack = choice.stack
+    remarks += _damage(found, stack.phases)
+    try:
+        geometry = grid([part.images[0] for part in stack.slices])
+    except InputError as error:  # the slice that makes the gap may be among the others
+        raise InputError(f"{error} Taken: {stack.name}. Left alone: {listed(left) or 'nothing'}.") from None
+    clock = _clock(stack)
+    orders = [_order(part, stack.phases, clock) for part in stack.slices]
+    first = stack.slices[0].images[0]
+    return Cine(
+        volume=Volume(_pixels(stack, orders), **geometry, frame_times=clock.times),
+        heart_rate=clock.rate,
+        height=_height(first),
+        weight=_plausible(number(first, "PatientWeight"), 1, 500),
+        remarks=(*remarks, *_uneven(stack), *clock.remarks, *_left_alone(stack, left, found)),
+        identifiers=_identifiers(first),
+    )
+
+
+# Time
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """times: seconds of each phase, None where unknown. shares: where in the beat each phase is, 0 to 1.
+    rate: beats per minute, None where unknown."""
+
+    times: tuple[float, ...] | None
+    shares: np.ndarray
+    rate: float | None
+    remarks: tuple[Flag, ...]
+
+
+def _clock(stack: Stack) -> _Clock:
+    regular = [part for part in stack.slices if len(part.images) == stack.phases]
+    timed = [part for part in regular if part.times]
+    rates = [rate for part in stack.slices if (rate := _rate(part))]
+    rate = float(np.median(rates)) if rates else None
+    remarks = []
+    if rates and max(rates) - min(rates) > STEADY * rate:
+        text = (
+            f"The heart rate was {min(rates):.0f} to {max(rates):.0f} per minute in different slices; each slice is "
+            "shown by shares of its own beat, and volumes of one phase may mix different fillings."
+        )
+        remarks.append(Flag("heart_rate_varies", "warning", text))
+    if not timed:
+        text = "The images have no trigger times, so phases are in the order of their numbers and rates cannot be told."
+        remarks.append(Flag("times_missing", "note", text))
+        return _Clock(None, np.arange(stack.phases) / stack.phases, rate, tuple(remarks))
+    if len(timed) < len(regular):
+        text = (
+            f"{len(regular) - len(timed)} slices have no trigger times; their phases are in the order of their numbers."
+        )
+        remarks.append(Flag("times_missing", "note", text))
+    times = np.median([part.times for part in timed], axis=0) / 1000
+    covered = float(times[-1] + np.diff(times).mean())
+    if rate is None:
+        rate = _plausible(60 / covered, *PLAUSIBLE_RATE)
+        if rate:
+            text = (
+                f"The heart rate, {rate:.0f} per minute, is taken from the phases, which should cover one whole beat."
+            )
+            remarks.append(Flag("heart_rate_from_times", "note", text))
+    else:
+        remarks += _coverage(covered * rate / 60, rate)
+    shares = np.median([np.array(part.times) / _period(part) for part in timed], axis=0)
+    return _Clock(tuple(times.round(6).tolist()), shares, rate, tuple(remarks))
+
+
+def _rate(part: CineSlice) -> float | None:
+    """Beats per minute while a slice was acquired, by its headers."""
+    first = part.images[0]
+    rate, interval = number(first, "HeartRate"), number(first, "NominalInterval")
+    return _plausible(rate, *PLAUSIBLE_RATE) or (_plausible(60000 / interval, *PLAUSIBLE_RATE) if interval else None)
+
+
+def _period(part: CineSlice) -> float:
+    """ms of one beat: as the headers say, where phases fit into it."""
+    rate = _rate(part)
+    stated = 60000 / rate if rate else 0.0
+    return stated if stated > part.times[-1] else part.times[-1] + float(np.median(np.diff(part.times)))
+
+
+def _coverage(share: float, rate: float):
+    """share: of a beat that the phases cover, by the rate that the headers state."""
+    if share < WHOLE_BEAT[0]:
+        text = (
+            f"The phases cover {100 * share:.0f} % of the beat (prospective triggering): the end of filling is missing."
+        )
+        yield Flag("beat_incomplete", "note", text)
+    elif share > WHOLE_BEAT[1]:
+        text = f"The headers state {rate:.0f} beats per minute, but the phases cover {share:.1f} such beats: check it."
+        yield Flag("heart_rate_doubtful", "warning", text)
+
+
+def _order(part: CineSlice, phases: int, clock: _Clock) -> list[int]:
+    """For each phase of the stack the image of a slice: its own where it has as many, else the nearest in the beat."""
+    count = len(part.images)
+    if count == phases:
+        return list(range(count))
+    own = np.array(part.times) / _period(part) if part.times and clock.times else np.arange(count) / count
+    away = np.abs(own[None] - clock.shares[:, None])
+    return np.minimum(away, 1 - away).argmin(axis=1).tolist()
+
+
+def _uneven(stack: Stack):
+    """The slices whose number of phases is not the others'."""
+    for index, part in enumerate(stack.slices):
+        if len(part.images) != stack.phases:
+            text = (
+                f"Slice {index + 1} ({title(part.images)}) has {len(part.images)} phases, most slices have "
+                f"{stack.phases}: the nearest ones in the beat were taken. Look whether images of it are missing."
+            )
+            yield Flag("phases_differ", "warning", text)
+
+
+# Pixels
+
+
+def _pixels(stack: Stack, orders: list[list[int]]) -> np.ndarray:
+    """(phases, slices, rows, columns), each file read once into its place. Integers where no value is rescaled."""
+    headers = stack.images
+    types = {stored_type(header) for header in headers}
+    plain = None not in types and all(rescale(header) == (1, 0) for header in headers)
+    first = headers[0]
+    shape = (len(orders[0]), len(stack.slices), int(first.Rows), int(first.Columns))
+    array = np.empty(shape, np.result_type(*types) if plain else np.float32)
+    for index, (part, order) in enumerate(zip(stack.slices, orders, strict=True)):
+        for phase, image in enumerate(order):
+            known = order.index(image)
+            array[phase, index] = array[known, index] if known < phase else pixels(part.images[image])
+    return array
+
+
+# Words
+
+
+def _left_alone(stack: Stack, left: list[Left], found: Scan):
+    """What was not read. What belongs to one of the stack's own series may be missing in it: a warning."""
+    series = {image.get("SeriesInstanceUID") for image in stack.images}
+    names = {image.get("SeriesDescription") for image in stack.images} - {None, ""}
+    missed, others = [], []
+    for item in left:
+        for image in item.images:
+            own = image.get("SeriesInstanceUID") in series or image.get("SeriesDescription") in names
+            (missed if own and item.suspicious else others).append(Left((image,), item.why))
+    if missed:
+        text = f"Images that may belong to the short-axis stack were left out: {listed(missed)}."
+        yield Flag("images_left", "warning", text)
+    if others:
+        yield Flag("series_left", "note", f"Left alone: {listed(others)}.")
+    if found.others:
+        yield Flag("files_left", "note", f"Files that are no DICOM images were left alone: {_names(found.others)}.")
+
+
+def _damage(found: Scan, phases: int):
+    """Raises InputError where so many files are damaged that a whole slice may be gone without a trace."""
+    if not found.damaged:
+        return
+    if len(found.damaged) >= phases:
+        raise InputError(
+            f"{len(found.damaged)} files are damaged ({_names(list(found.damaged))}): a whole slice may be missing. "
+            "Export the series again, or take these files out of the folder."
+        )
+    count = len(found.damaged)
+    text = f"{count} damaged files ({_names(list(found.damaged))}) were left out. Export the series again."
+    yield Flag(
+        "files_damaged", "warning", text if count > 1 else f"{next(iter(found.damaged.values()))} It was left out."
+    )
+
+
+def _names(paths: Sequence[Path]) -> str:
+    shown = ", ".join(path.name for path in paths[:5])
+    return shown + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+
+
+def _no_stack(folder: Path, left: list[Left], found: Scan, beating: bool) -> str:
+    if found.damaged and not left:
+        return f"{next(iter(found.damaged.values()))} Export the series again."
+    if any(item.why == MULTI_FRAME_SERIES for item in left):
+        item = next(item for item in left if item.why == MULTI_FRAME_SERIES)
+        return f"{Path(item.images[0].filename).name} is {MULTI_FRAME} and pass that."
+    if not beating and any(item.why == ONE_IMAGE for item in left):
+        return (
+            f"{folder.name} holds one phase only: {listed(left)}. A cine has several at each slice position; "
+            "for one phase use `cardiacai segment`."
+        )
+    return (
+        f"{folder.name} holds no short-axis cine, that is {FEWEST_SLICES} or more parallel slices of several phases "
+        f"across the heart's long axis. Found: {listed(left)}. Pass the folder of the whole study. If these are "
+        "short-axis slices all the same, add the study's 2- and 4-chamber cines, or convert them to 4D NIfTI or NRRD."
+    )
+
+
+def _require_one_patient(folder: Path, choice: Choice) -> None:
+    stacks = [choice.stack, *choice.rivals]
+    patients = {str(stack.images[0].get("PatientID") or stack.images[0].get("PatientName") or "") for stack in stacks}
+    if len(patients) > 1:
+        raise InputError(f"{folder.name} holds short-axis cines of {len(patients)} patients. Pass the folder of one.")
+
+
+# The patient
+
+
+def _plausible(value: float | None, low: float, high: float) -> float | None:
+    return value if value is not None and low <= value <= high else None
+
+
+def _height(header) -> float | None:
+    """Metres; some sites enter centimetres."""
+    size = number(header, "PatientSize")
+    return _plausible(size, 0.3, 2.6) or (_plausible(size / 100, 0.3, 2.6) if size else None)
+
+
+def _identifiers(header) -> dict[str, str]:
+    def date(tag: str) -> str:
+        text = str(header.get(tag) or "")
+        return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
+
+    name = str(header.get("PatientName") or "").strip("^ ").replace("^", " ")
+    values = {
+        "Patient name": " ".join(name.split()),
+        "Patient ID": str(header.get("PatientID") or "").strip(),
+        "Birth date": date("PatientBirthDate"),
+        "Study date": date("StudyDate"),
+    }
+    return {key: value for key, value in values.items() if value}

@@ -1,0 +1,132 @@
+"""A folder with one 3D file for each phase -> `Cine`."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..flags import Flag
+from .access import is_dicom_file, is_image_file
+from .check import FEWEST_GREY_LEVELS
+from .cine import Cine, of_volume
+from .reader import read_file
+from .volume import Volume
+
+#: Largest difference of spacing and origin (mm) and of direction cosines between phases of one grid.
+SAME_SPACING, SAME_ORIGIN, SAME_DIRECTION = 1e-3, 0.1, 2e-3
+
+
+def holds_phases(folder: Path) -> bool:
+    """Whether a folder has image files and no DICOM beside them."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    return any(map(is_image_file, files)) and not any(map(is_dicom_file, files))
+
+
+def read_phases(folder: Path) -> Cine:
+    """The phases in a folder, in the natural order of their names (phase 9 before phase 10).
+
+    Phases have names that differ in numbers alone. Label maps beside them and all other files are left out with a
+    remark. A 4D file among them is taken for the cine. Raises InputError, OSError.
+    """
+    files = sorted((p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")), key=_natural)
+    volumes: dict[Path, Volume] = {}
+    unreadable: dict[Path, InputError] = {}
+    for path in filter(is_image_file, files):
+        try:
+            volumes[path] = read_file(path)
+        except InputError as error:
+            unreadable[path] = error
+    labels = [path for path, volume in volumes.items() if _is_label_map(path, volume)]
+    scans = {path: volume for path, volume in volumes.items() if path not in labels}
+    cines = [path for path, volume in scans.items() if volume.array.ndim == 4]
+    if len(cines) > 1:
+        raise InputError(f"{folder.name} holds {len(cines)} cines: {_names(cines)}. Pass one of these files.")
+    taken = cines or _phases(folder, list(scans))
+    if missing := [path for path in unreadable if not cines and _family(path) in map(_family, taken)]:
+        raise unreadable[missing[0]]
+    cine = of_volume(scans[cines[0]] if cines else _join({path: scans[path] for path in taken}), taken[0].name)
+    remarks = list(cine.remarks)
+    if labels:
+        remarks.append(Flag("labels_left", "note", f"Label maps were left alone: {_names(labels)}."))
+    if others := [path for path in files if path not in taken and path not in labels]:
+        remarks.append(Flag("files_left", "note", f"Other files were left alone: {_names(others)}."))
+    return replace(cine, remarks=tuple(remarks))
+
+
+def _phases(folder: Path, scans: list[Path]) -> list[Path]:
+    """Of 3D images the largest set whose names differ in numbers alone; all where no two are such."""
+    if len(scans) < 2:
+        found = scans[0].name if scans else "no image but label maps"
+        raise InputError(
+            f"{folder.name} holds one phase only ({found}). A cine has several phases of a heart beat; "
+            "for one phase use `cardiacai segment`."
+        )
+    families = defaultdict(list)
+    for path in scans:
+        families[_family(path)].append(path)
+    largest = max(map(len, families.values()))
+    if largest == 1:
+        return scans
+    first, *rest = (family for family in families.values() if len(family) == largest)
+    if rest:
+        raise InputError(
+            f"{folder.name} holds {len(rest) + 1} sets of {largest} phases: "
+            f"{' and '.join(family[0].name for family in (first, *rest))} begin them. Pass a folder with one set alone."
+        )
+    return first
+
+
+def _family(path: Path) -> str:
+    """What phases of one cine have in common: their name but for its numbers."""
+    return re.sub(r"\d+", "#", path.name.lower())
+
+
+def _join(phases: dict[Path, Volume]) -> Volume:
+    """One 4D volume. Raises InputError unless all have one grid."""
+    (name, first), *others = phases.items()
+    for path, volume in others:
+        what = _difference(first, volume)
+        if what:
+            raise InputError(
+                f"{path.name} is no phase of the same cine as {name.name}: {what}. "
+                "Pass a folder whose images share one grid."
+            )
+    return replace(first, array=np.stack([volume.array for volume in phases.values()]), frame_times=None)
+
+
+def _difference(one: Volume, other: Volume) -> str | None:
+    """In words; None where both lie on one grid."""
+    if one.array.shape != other.array.shape:
+        sizes = (" x ".join(map(str, volume.array.shape[::-1])) for volume in (other, one))
+        return "{} voxels, not {}".format(*sizes)
+    if not np.allclose(one.spacing, other.spacing, rtol=0, atol=SAME_SPACING):
+        spacings = (" x ".join(f"{size:g}" for size in volume.spacing) for volume in (other, one))
+        return "voxels of {} mm, not {} mm".format(*spacings)
+    if not np.allclose(one.direction, other.direction, rtol=0, atol=SAME_DIRECTION):
+        return "its axes point elsewhere"
+    if not np.allclose(one.origin, other.origin, rtol=0, atol=SAME_ORIGIN):
+        return "it lies elsewhere in the patient"
+    return None
+
+
+def _is_label_map(path: Path, volume: Volume) -> bool:
+    """Segmentations for Slicer, and whole numbers of a few kinds, whatever they are (0, 85, 170, 255 in some sets)."""
+    if path.name.lower().endswith(".seg.nrrd"):
+        return True
+    values = volume.array if volume.array.ndim == 3 else volume.array[0]
+    sample = np.unique(values.reshape(-1)[:: max(1, values.size // 65536)])
+    return len(sample) < FEWEST_GREY_LEVELS and len(np.unique(values)) < FEWEST_GREY_LEVELS
+
+
+def _natural(path: Path) -> list:
+    """Sorts numbers in names by their value."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name.lower())]
+
+
+def _names(paths: Sequence[Path]) -> str:
+    shown = ", ".join(path.name for path in paths[:5])
+    return shown + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
