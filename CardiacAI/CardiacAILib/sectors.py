@@ -168,7 +168,7 @@ def wall_thickness(labels: np.ndarray, sectors: Sectors, pixel_spacing: tuple[fl
         if frame is not None:
             thickness = _thickness(section, frame, pixel_spacing)
             for number, value in zip(NUMBERS[level], thickness, strict=True):
-                if value > 0:  # a gap is no thin wall
+                if value > NO_WALL_PIXELS * max(pixel_spacing):  # a gap is no thin wall
                     values.setdefault(int(number), []).append(float(value))
     return {number: float(np.mean(values[number])) for number in sorted(values)}
 
@@ -196,20 +196,20 @@ def _centre(section: np.ndarray) -> Point:
 def _levels(labels, plain, pixel_spacing) -> tuple[list[str], dict[int, str]]:
     """Level of every slice, and why slices that show the LV have none."""
     seen = [k for k, frame in enumerate(plain) if frame is not None]
-    areas = [int(np.isin(labels[k], (MYO.value, LV.value)).sum()) for k in seen]
-    if sum(area * (len(seen) * k - sum(seen)) for area, k in zip(areas, seen, strict=True)) > 0:  # the base comes last
-        levels, lost = _levels(labels[::-1], plain[::-1], pixel_spacing)
-        return levels[::-1], {len(labels) - 1 - k: why for k, why in lost.items()}
     cavity = [k for k in seen if (labels[k] == LV.value).any()]
     walls = {k: _thickness(labels[k], plain[k], pixel_spacing) / max(pixel_spacing) for k in cavity}
     most = LARGEST_GAP / BIN
     closed = [k for k in cavity if (walls[k] < NO_WALL_PIXELS).sum() < most]
+    judged = closed if len(closed) > 1 else seen
+    areas = {k: int(np.isin(labels[k], (MYO.value, LV.value)).sum()) for k in judged}
+    from_base = 1 if sum(area * (len(judged) * k - sum(judged)) for k, area in areas.items()) <= 0 else -1
+    closed = closed[::from_base]
     while closed and (walls[closed[0]] < DRAWN_WALL_PIXELS).sum() >= most:
         closed.pop(0)
     levels = [""] * len(labels)
     for k in closed:
-        levels[k] = LEVELS[int(3 * (k - closed[0] + 0.5) / (closed[-1] - closed[0] + 1))]
-    capped = {k for k in seen if k not in cavity and k > max(closed, default=-1)}
+        levels[k] = LEVELS[int(3 * (abs(k - closed[0]) + 0.5) / (abs(closed[-1] - closed[0]) + 1))]
+    capped = {k for k in seen if k not in cavity and (not closed or (k - closed[-1]) * from_base > 0)}
     return levels, {k: _CAP if k in capped else _OPEN for k in seen if k not in closed}
 
 
@@ -256,8 +256,7 @@ def _turn(arcs, fixed, anterior, swap: bool) -> int:
 
 def _smoothed(found: dict[int, np.ndarray], fixed: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
     """Directions (anterior, inferior), each the median of its own and its neighbours', so that one bad slice makes no
-    jump; a steady turn of the insertions, and the ends of the stack, stay as they are, and so do the fixed ones.
-    """
+    jump. A steady turn, the ends of the stack and the fixed ones stay as they are."""
     known = found | fixed
     order, smooth = sorted(known), dict(known)
     for before, k, after in zip(order, order[1:], order[2:], strict=False):

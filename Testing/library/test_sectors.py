@@ -90,13 +90,13 @@ POSES = {
 @pytest.mark.parametrize("number", range(1, 17))
 def test_a_defect_is_found_in_its_segment_and_only_there(number, pose):
     spacing = pose.get("spacing", (1.4, 1.4))
-    for drawn in (4.0, 13.0):
-        labels = draw(**pose, defect=number, defect_wall=drawn)
-        sectors = divide(labels, spacing, swap=pose.get("mirror", False))  # no orientation: the reader says
-        thickness = wall_thickness(labels, sectors, spacing)
-        assert sorted(thickness) == list(range(1, 17))
-        for other, value in thickness.items():
-            assert abs(value - (drawn if other == number else WALL)) < 0.75, NAMES[other]
+    drawn = 4.0 if number % 2 else 13.0
+    labels = draw(**pose, defect=number, defect_wall=drawn)
+    sectors = divide(labels, spacing, swap=pose.get("mirror", False))  # no orientation: the reader says
+    thickness = wall_thickness(labels, sectors, spacing)
+    assert sorted(thickness) == list(range(1, 17))
+    for other, value in thickness.items():
+        assert abs(value - (drawn if other == number else WALL)) < 0.75, NAMES[other]
 
 
 @pytest.mark.parametrize("pose", POSES.values(), ids=POSES)
@@ -109,7 +109,7 @@ def test_every_pixel_gets_its_number(pose):
 
 
 def test_a_mirrored_picture_with_known_anterior_needs_no_swap():
-    for mirror, rotation in itertools.product((False, True), range(0, 360, 45)):
+    for mirror, rotation in itertools.product((False, True), range(0, 360, 60)):
         labels = draw(rotation=rotation, mirror=mirror)
         way = np.radians((-90 if mirror else 90) + rotation + (180 if mirror else 0))  # up, before the turn
         sectors = divide(labels, (1.4, 1.4), anterior=np.array([-np.sin(way), np.cos(way)]))
@@ -125,7 +125,7 @@ def test_swap_exchanges_the_insertions():
 
 
 def test_the_standard_view_has_anterior_at_the_top_and_the_septum_at_the_left():
-    labels = short_axis_phantom(Heart(stretch=1.0)).labels.array
+    labels = short_axis_phantom(Heart(stretch=1.0), shape=(13, 130, 130)).labels.array
     found = divide(labels, (1.4, 1.4)).map
     for numbers, side in (
         ((1, 7, 13), "top"),
@@ -147,14 +147,14 @@ def test_the_standard_view_has_anterior_at_the_top_and_the_septum_at_the_left():
 def test_insertions_of_two_circles_are_where_they_cross():
     rng = np.random.default_rng(3)
     checked = short = 0
-    for pixel in (0.9, 1.4, 1.4, 1.8):
-        heart = Heart(rotation=rng.uniform(-180, 180), stretch=rng.uniform(0.95, 1.12), rv=rng.uniform(31, 38))
-        shape, centre, thick = (12, int(250 / pixel), int(230 / pixel)), (6.0, -9.0), 8.0
-        labels = short_axis_phantom(heart, shape=shape, spacing=(pixel, pixel, thick), centre=centre).labels.array
-        sectors = divide(labels, (pixel, pixel))
+    for pixel in (0.9, 1.2, 1.4, 1.6):
+        heart = Heart(rotation=rng.uniform(-180, 180), stretch=rng.choice((0.85, 1.25)), rv=rng.uniform(31, 38))
+        shape, centre, spacing = (12, int(180 / pixel), int(150 / pixel)), (6.0, -9.0), (1.15 * pixel, pixel, 8.0)
+        labels = short_axis_phantom(heart, shape=shape, spacing=spacing, centre=centre).labels.array
+        sectors = divide(labels, spacing[1::-1])
         truth, width = {}, {}
         for k in range(1, shape[0]):
-            endo, epi, rv, offset = heart.section((k - 0.5) * thick)
+            endo, epi, rv, offset = heart.section((k - 0.5) * spacing[2])
             if endo > 0 and rv > 0:
                 half = np.arccos((epi**2 + offset**2 - rv**2) / (2 * epi * offset))
                 u, v = -epi * np.cos(half) / np.sqrt(heart.stretch), epi * np.sin(half) * np.sqrt(heart.stretch)
@@ -172,8 +172,8 @@ def test_insertions_of_two_circles_are_where_they_cross():
                 short += 1
                 continue
             for (row, column), (x, y) in zip(sectors.insertions[k], points, strict=True):
-                dy = (row - (shape[1] - 1) / 2) * pixel - centre[1]
-                dx = (column - (shape[2] - 1) / 2) * pixel - centre[0]
+                dy = (row - (shape[1] - 1) / 2) * spacing[1] - centre[1]
+                dx = (column - (shape[2] - 1) / 2) * spacing[0] - centre[0]
                 assert abs(np.hypot(dx, dy) - np.hypot(x, y)) < pixel
                 error = np.degrees(np.angle(complex(dx, dy) / complex(x, y)))
                 assert abs(error) < 3
@@ -182,17 +182,16 @@ def test_insertions_of_two_circles_are_where_they_cross():
     assert short > 0
 
 
-#: A plausible short-axis plane, LPS: columns towards the patient's left and back, rows down and to the left, slices
-#: from the base towards the apex. In it the standard view is upright.
+#: A plausible short-axis plane, in which the standard view is upright. LPS: columns run to the patient's left, rows
+#: down and back, slices from the base to the apex.
 _ACROSS = np.array([0.64, -0.58, -0.5]) / np.linalg.norm([0.64, -0.58, -0.5])
 _DOWN = -np.array([0, -1, 1]) + np.dot([0, -1, 1], _ACROSS) * _ACROSS
 _DOWN /= np.linalg.norm(_DOWN)
-_RIGHT = np.cross(_DOWN, _ACROSS)  # seen from the apex, against the way of the slices
-OBLIQUE = np.column_stack([_RIGHT, _DOWN, _ACROSS])
+OBLIQUE = np.column_stack([np.cross(_ACROSS, _DOWN), _DOWN, _ACROSS])
 
 
 def test_the_plane_of_the_tests_is_a_short_axis():
-    assert _RIGHT[0] > 0.5  # the patient's left is at the viewer's right
+    assert OBLIQUE[0, 0] > 0.5  # the patient's left at the viewer's right
     assert np.allclose(OBLIQUE.T @ OBLIQUE, np.eye(3))
 
 
@@ -224,20 +223,29 @@ def test_anterior_in_picture():
     assert anterior_in_picture(volume, (1, 0, 2)) is None  # slices that run from front to back tell nothing
 
 
+def stack_of(endo_distance, wall, pixel, count=9):
+    """Sections round a cavity, whose size falls by slice. endo_distance: (pixel grid in mm, slice) -> mm outside it."""
+    axis = np.arange(int(110 / pixel)) * pixel - 55
+    x, y = axis[None, :], axis[:, None]
+    labels = np.zeros((count, axis.size, axis.size), np.uint8)
+    for k, section in enumerate(labels):
+        outside = endo_distance(x, y, k)
+        section[(outside < wall + 9) & (x < -0.4 * np.abs(y))] = RV.value
+        section[outside < wall] = MYO.value
+        section[outside < 0] = LV.value
+    return labels
+
+
 @pytest.mark.parametrize("pixel", [0.8, 1.1, 1.4, 1.7, 2.0])
 def test_concentric_rings_have_their_thickness(pixel):
     rng = np.random.default_rng(5)
-    for _ in range(6):
-        endo, wall, shift = rng.uniform(14, 28), rng.uniform(5, 14), rng.uniform(-1, 1, 2)
-        y, x = (
-            (np.arange(int(100 / pixel)) * pixel - 50)[:, None] + shift[0],
-            np.arange(int(100 / pixel)) * pixel - 50,
-        )
-        x = x + shift[1]
-        labels = np.zeros((4, len(y), x.size), np.uint8)
-        labels[:, (np.hypot(y, x) < endo + wall + 9) & (x < -0.3 * np.abs(y))] = RV.value
-        labels[:, np.hypot(y, x) < endo + wall] = MYO.value
-        labels[:, np.hypot(y, x) < endo] = LV.value
+    for _ in range(3):
+        endo, wall, shift = rng.uniform(18, 28), rng.uniform(5, 14), rng.uniform(-1, 1, 2)
+
+        def outside(x, y, k, endo=endo, shift=shift):
+            return np.hypot(x - shift[0], y - shift[1]) - endo * (1 - 0.03 * k)
+
+        labels = stack_of(outside, wall, pixel)
         found = wall_thickness(labels, divide(labels, (pixel, pixel)), (pixel, pixel))
         assert len(found) == 16
         assert max(abs(value - wall) for value in found.values()) < 0.3
@@ -245,19 +253,18 @@ def test_concentric_rings_have_their_thickness(pixel):
 
 @pytest.mark.parametrize(("pixel", "turn"), [(1.0, 20.0), (1.5, 0.0), (1.8, 65.0)])
 def test_a_mildly_elliptic_wall_has_its_thickness(pixel, turn):
-    wall, around = 8.0, np.linspace(0, 2 * np.pi, 720)
-    border = 24.0 * np.exp(1j * around).real + 20.5j * np.exp(1j * around).imag
-    axis = np.arange(int(90 / pixel)) * pixel - 45
-    z = (axis[None, :] + 1j * axis[:, None]) * np.exp(1j * np.radians(turn))
-    inside = (z.real / 24.0) ** 2 + (z.imag / 20.5) ** 2 < 1
-    distance = np.abs(z[..., None] - border).min(axis=-1)
-    labels = np.where(inside, LV.value, np.where(distance < wall, MYO.value, 0)).astype(np.uint8)
-    right = (distance < wall + 9) & (axis[None, :] < -0.4 * np.abs(axis[:, None])) & (labels == 0)
-    labels[right] = RV.value
-    stack = np.stack([labels] * 3)
-    found = wall_thickness(stack, divide(stack, (pixel, pixel)), (pixel, pixel))
+    around = np.linspace(0, 2 * np.pi, 400)
+
+    def outside(x, y, k):
+        a, b = 25.0 - 0.7 * k, 21.5 - 0.6 * k
+        z = (x + 1j * y) * np.exp(1j * np.radians(turn))
+        distance = np.abs(z[..., None] - (a * np.cos(around) + 1j * b * np.sin(around))).min(axis=-1)
+        return np.where((z.real / a) ** 2 + (z.imag / b) ** 2 < 1, -distance, distance)
+
+    labels = stack_of(outside, 8.0, pixel)
+    found = wall_thickness(labels, divide(labels, (pixel, pixel)), (pixel, pixel))
     assert len(found) == 16
-    assert max(abs(value - wall) for value in found.values()) < 0.3
+    assert max(abs(value - 8.0) for value in found.values()) < 0.3
 
 
 def test_papillary_muscles_are_cavity():
@@ -288,6 +295,7 @@ def open_at(section, spacing=(1.4, 1.4), width=60, leave=0.0):
 def test_open_rings_and_the_apical_cap_have_no_sectors_and_say_why(reverse):
     labels = np.concatenate([np.zeros((1, *draw().shape[1:]), np.uint8), draw(8)])
     open_at(labels[1])
+    labels[1][labels[1] == LV.value] = 0  # no cap: it lies at the base
     open_at(labels[2], leave=1.4)  # closed by the anatomical correction only
     open_at(labels[5], leave=1.4)  # in the middle of the heart: a scar
     cap = labels[8]
@@ -308,14 +316,14 @@ def test_open_rings_and_the_apical_cap_have_no_sectors_and_say_why(reverse):
 
 def test_levels_by_hand():
     labels = draw(4)
-    open_at(labels[0])
+    open_at(labels[0], width=30)
     sectors = divide(labels, (1.4, 1.4), levels=("base", "", "mid", "apex"))
     assert sectors.levels == ("base", "", "mid", "apex")
     assert list(sectors.lost) == [1]
     assert set(np.unique(sectors.map[0])) <= {0, 1, 2, 3, 4, 5, 6}
     found = wall_thickness(labels, sectors, (1.4, 1.4))
-    assert abs(found[5] - WALL) < 0.5
-    assert 6 not in found  # all of it was cut away
+    assert max(abs(found[number] - WALL) for number in range(1, 6)) < 0.75
+    assert abs(found[6] - WALL) < 1.5  # half of it is left: the gap is no thin wall
 
 
 @pytest.mark.parametrize(
@@ -341,7 +349,7 @@ def points_at(labels, spacing, *directions):
 
 
 def test_insertions_by_hand_stay_and_serve_slices_without_rv():
-    labels, spacing = draw(rv=None), (1.2, 1.6)
+    spacing = (1.2, 1.6)
     labels = draw(spacing=spacing, rv=None)
     for rotation, mirror in ((0, False), (100, False), (30, True)):
         start = (180 - STANDARD if mirror else STANDARD) + rotation
@@ -376,6 +384,15 @@ def test_slices_without_rv_take_the_direction_of_the_nearest_that_has_it():
     assert agreement(sectors.map, true_map(labels, (1.4, 1.4), rotation=20)) > 0.97
 
 
+def test_a_slice_between_two_directions_lies_between_them():
+    east = -STANDARD  # where 360 degrees are 0
+    labels, after = draw(rotation=east - 8), draw(rotation=east + 8)
+    labels[5:] = after[5:]
+    labels[4][labels[4] == RV.value] = 0
+    found = divide(labels, (1.4, 1.4)).map[4]
+    assert agreement(found, true_map(labels, (1.4, 1.4), rotation=east)[4]) > 0.94
+
+
 def test_without_any_insertion_all_sectors_are_lost_and_say_why():
     labels = draw(3, rv=None)
     sectors = divide(labels, (1.4, 1.4))
@@ -395,9 +412,7 @@ def test_nothing_at_all_has_no_sectors():
 def test_holes_and_specks_of_the_rv_and_one_bad_slice_change_nothing():
     labels = draw()
     angle, radius = angles_and_radii(labels.shape[1:], (1.4, 1.4))
-    labels[:, (angle > 50) & (angle < 58) & (labels == RV.value).any(axis=0)] *= (labels[0] != RV.value)[
-        (angle > 50) & (angle < 58) & (labels == RV.value).any(axis=0)
-    ]
+    labels[(labels == RV.value) & (angle > 50) & (angle < 58)] = 0
     labels[:, (angle > 200) & (angle < 212) & (radius > 27) & (radius < 33)] = RV.value
     labels[4] = draw(rv=(-45.0, SEPTUM))[4]  # a slice whose RV was drawn too far round
     assert agreement(divide(labels, (1.4, 1.4)).map, true_map(labels, (1.4, 1.4))) > 0.97
