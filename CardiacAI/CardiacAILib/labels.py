@@ -34,3 +34,22 @@ CONVENTION = (
     "Volumes from labelmap voxels. LV mass = myocardium volume x 1.05 g/mL; "
     "papillary muscles and trabeculae counted to the cavity (ACDC, UK Biobank)."
 )
+
+#: Where the ventricles end, beside CONVENTION in every output that states a volume or a mass.
+BASE_CONVENTION = (
+    "Basal slices count as far as ventricular cavity or myocardium is outlined on them; atria and great vessels are "
+    "not counted. Volume = outlined area x distance between slice positions, summed over the slices."
+)
+
+#: Beside these two in every output of a cine.
+PHASE_CONVENTION = (
+    "ED and ES are the phases of the largest and the smallest LV cavity volume unless a reader chose others; the RV is "
+    "measured at the same two phases."
+)
+
+#: Where walls are measured.
+SEGMENT_CONVENTION = (
+    "Segments of the American Heart Association (Cerqueira et al. 2002), begun at the RV's insertions; slices with a "
+    "closed ring of myocardium are basal, mid or apical by thirds of their stretch. Wall thickness is the mean "
+    "distance from cavity to outer border about the LV's center; thickening = (ES - ED) / ED."
+)

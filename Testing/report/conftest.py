@@ -1,14 +1,21 @@
 """A heart of rectangles and discs whose every number is known by counting."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from CardiacAILib.images.volume import Volume
-from CardiacAILib.measure import measure
 from CardiacAILib.flags import Flag
+from CardiacAILib.function import CineFunction, summarise
+from CardiacAILib.images.cine import Cine
+from CardiacAILib.images.volume import Volume
+from CardiacAILib.measure import Measurement, measure
+from CardiacAILib.phantom import cine_phantom
 from CardiacAILib.segment import Segmentation
+
+sys.path.append(str(Path(__file__).parent))  # for report_helpers
 
 
 @dataclass(frozen=True)
@@ -54,3 +61,34 @@ def case() -> Case:
     volume = Volume(pixels.astype(np.int16), (1.5, 2.0, 8.0), (10.0, -20.0, 30.0))
     flags = (Flag("b", "note", "A note <b>."), Flag("a", "warning", "A warning."))
     return Case(volume, result_of(volume.with_array(found), flags), volume.with_array(heart(shift=1)))
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A phantom's beat. truth: exact numbers of every phase."""
+
+    cine: Cine
+    result: CineFunction
+    truth: tuple[tuple[Measurement, ...], ...]
+
+
+@pytest.fixture(scope="session")
+def beat() -> Beat:
+    """A cine with all that may be known: times, heart rate, body, orientation, flags of each kind, who it is."""
+    phantom = cine_phantom(phases=12, shape=(8, 96, 88), spacing=(2.0, 2.0, 12.0))
+    direction = np.array(
+        [[0.6, 0.0, -0.8], [0.64, 0.6, 0.48], [0.48, -0.8, 0.36]]
+    )  # the front is up, the left is right
+    image = replace(phantom.image, direction=direction, oriented=True)
+    labels = replace(phantom.labels, direction=direction, oriented=True)
+    cine = Cine(
+        image,
+        heart_rate=65.0,
+        height=1.8,
+        weight=80.0,
+        remarks=(Flag("read", "note", "A remark of reading <b>."),),
+        identifiers={"Patient name": "Doe^Jane", "Patient ID": "4711-x"},
+    )
+    flags = (Flag("base", "warning", "Look at the base."),)
+    result = summarise(cine, labels, flags=flags, provenance={"model": "phantom", "seconds": 1.5, "engine": "none"})
+    return Beat(cine, result, phantom.truth)

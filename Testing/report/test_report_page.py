@@ -1,46 +1,12 @@
 import re
 from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
+
+from report_helpers import Document
 
 from CardiacAILib.report.page import report_html
 from CardiacAILib.report.slices import pictures
 from CardiacAILib.report.tables import dice_scores, measurement_rows, slice_rows
-
-VOID = {"meta", "link", "input"}
-
-
-class Document(HTMLParser):
-    """Collects what the tests ask for; asserts that every element is closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.ids, self.words = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.tags.append((tag, attributes))
-        self.ids += [attributes["id"]] if "id" in attributes else []
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        self.ids += [dict(attributes)["id"]] if "id" in dict(attributes) else []
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 def page(case, title="A case", truth=None, **changes):

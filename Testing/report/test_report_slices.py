@@ -2,23 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from report_helpers import reordered
 
 from CardiacAILib.errors import InputError
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.report.slices import MARGIN_MM, MOST_SLICES, display_view, patient_letters, pictures
-
-
-def reordered(volume: Volume, axes, flips) -> Volume:
-    """The same image stored in another voxel order. axes, flips: of the (k, j, i) array."""
-    spacing, direction = np.array(volume.spacing)[::-1], np.asarray(volume.direction).T[::-1]
-    origin = np.array(volume.origin, dtype=float)
-    for axis, flip in enumerate(flips):
-        if flip:
-            origin = origin + direction[axis] * spacing[axis] * (volume.array.shape[axis] - 1)
-    signs = np.where(flips, -1, 1)[:, None]
-    array = volume.array[tuple(slice(None, None, -1 if flip else 1) for flip in flips)].transpose(axes)
-    direction, spacing = (direction * signs)[list(axes)], spacing[list(axes)]
-    return replace(volume, array=array, spacing=tuple(spacing[::-1]), origin=tuple(origin), direction=direction[::-1].T)
 
 
 def test_axial_letters(case):

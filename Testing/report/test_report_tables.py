@@ -6,9 +6,9 @@ from io import StringIO
 import numpy as np
 import pytest
 
+from CardiacAILib.flags import Flag
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.measure import Measurement
-from CardiacAILib.flags import Flag
 from CardiacAILib.report.tables import (
     dice_scores,
     document_json,
@@ -102,6 +102,7 @@ def test_json_holds_plain_values_only(case):
 def test_terminal_table(case):
     text = format_table(case.result, case.truth)
     head, _rule, *body = text.splitlines()
+    assert "1.05 g/mL" in text and "Basal slices" in text
     assert text.isascii() and head.split() == ["Measurement", "Value", "Unit", "Truth", "Difference"]
     value = head.index("Value") + len("Value")
     assert all(line[:value].endswith(tuple("0123456789")) for line in body[:7])  # numbers end under their heading

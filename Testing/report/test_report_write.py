@@ -73,7 +73,7 @@ def test_twelve_slices_make_a_small_page(tmp_path, make_heart, make_result):
 
 def test_import_is_light():
     code = (
-        "import sys; import CardiacAILib.report, CardiacAILib.report.page, CardiacAILib.report.overlays;"
+        "import sys; import CardiacAILib.report, CardiacAILib.report.page, CardiacAILib.report.function_page;"
         "print([m for m in ('PIL', 'scipy', 'SimpleITK', 'pydicom', 'matplotlib', 'vtk') if m in sys.modules])"
     )
     import CardiacAILib

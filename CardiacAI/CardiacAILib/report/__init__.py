@@ -1,6 +1,7 @@
-"""What a reader gets of a result: numbers as CSV, JSON and text, pictures as PNG, and one HTML page.
+"""What a reader gets of a result: numbers as CSV, JSON and text, pictures as PNG and SVG, and one HTML page.
 
-`write_report` writes them all; the rooms below make each part as text or bytes and touch no disk.
+`write_report` and `write_function_report` write them all; the rooms below make each part as text or bytes and touch no
+disk.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING
 
 from ..errors import OutputError
 from ..images.volume import Volume
+from .function_tables import format_function_table
 from .tables import format_table
 
 if TYPE_CHECKING:
+    from ..function import CineFunction
+    from ..images.cine import Cine
     from ..segment import Segmentation
+    from .slices import Pictures
 
-__all__ = ["format_table", "write_report"]
+__all__ = ["format_function_table", "format_table", "write_function_report", "write_report"]
 
 
 def write_report(
@@ -33,31 +38,81 @@ def write_report(
     truth: labels to compare with, same grid. slice_axis: "i", "j" or "k"; where not given the result's provenance is
     asked ("slice_axis"), then the spacing. Each file appears whole or not at all. Raises InputError, OutputError.
     """
-    from ..images.writer import atomic_path
-    from .overlays import montage_png, png_pair, slice_images
     from .page import report_html
     from .slices import pictures
     from .tables import dice_scores, document_json, measurement_rows, measurements_csv, result_document, slice_rows
 
-    folder = Path(folder)
     axis = slice_axis or result.provenance.get("slice_axis")
     drawn = pictures(volume, result.labels, truth, axis)
     dice = dice_scores(result.labels.array, truth.array) if truth is not None else None
     html = report_html(
         title, result, drawn, measurement_rows(result, truth), slice_rows(result.labels, truth, axis), dice
     )
-    images = [slice_images(picture, drawn) for picture in drawn.slices]
-    files = {f"slice_{p.index + 1:02d}.png": png_pair(*pair) for p, pair in zip(drawn.slices, images, strict=True)}
-    files["montage.png"] = montage_png([outlined for _, outlined in images], drawn.has_truth)
-    files = {f"overlays/{name}": data for name, data in files.items()} | {
+    files = _overlays(drawn, "") | {
         "measurements.csv": measurements_csv(result, truth).encode(),
         "result.json": document_json(result_document(volume, result, title, truth, axis)).encode(),
         "report.html": html.encode(),
     }
+    _write(Path(folder), files)
+
+
+def write_function_report(
+    folder: str | Path,
+    cine: Cine,
+    result: CineFunction,
+    title: str,
+    identifiers: dict[str, str] | None = None,
+    slice_axis: str | None = None,
+) -> None:
+    """Writes the numbers, curves and pictures of a cine's function into folder, made if missing.
+
+    `measurements.csv`, `curves.csv`, `segments.csv`, `result.json`, `curves.svg`, `bullseye.svg`, `overlays/*.png` of
+    end-diastole and end-systole, and last `report.html`. title: the only words that name the case; not a path.
+    identifiers: who this is, written only where given. slice_axis, errors: see `write_report`.
+    """
+    from . import function_tables as tables
+    from .bullseye import bullseye_row_svg
+    from .figures import standalone
+    from .function_page import function_bullseyes, function_curves_svg, function_html, phase_pictures
+    from .tables import document_json
+
+    axis = slice_axis or result.provenance.get("slice_axis")
+    drawn = phase_pictures(cine, result, axis)
+    html = function_html(title, result, drawn, identifiers, axis)
+    conventions = " ".join(tables.CONVENTIONS)
+    files = _overlays(drawn[0], "ed_") | _overlays(drawn[1], "es_")
+    files |= {
+        "measurements.csv": tables.measurements_csv(result).encode(),
+        "curves.csv": tables.curves_csv(result).encode(),
+        "segments.csv": tables.segments_csv(result).encode(),
+        "result.json": document_json(tables.function_document(cine, result, title, identifiers, axis)).encode(),
+        "curves.svg": standalone(function_curves_svg(result), conventions),
+        "bullseye.svg": standalone(bullseye_row_svg(function_bullseyes(result)), conventions),
+        "report.html": html.encode(),
+    }
+    _write(Path(folder), files)
+
+
+def _overlays(drawn: Pictures, prefix: str) -> dict[str, bytes]:
+    """Each slice plain and outlined, and all of them on one sheet. prefix: of the names."""
+    from .overlays import montage_png, png_pair, slice_images
+
+    images = [slice_images(picture, drawn) for picture in drawn.slices]
+    files = {
+        f"overlays/{prefix}slice_{picture.index + 1:02d}.png": png_pair(*pair)
+        for picture, pair in zip(drawn.slices, images, strict=True)
+    }
+    return files | {f"overlays/{prefix}montage.png": montage_png([both[1] for both in images], drawn.has_truth)}
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes files by name in their order. Pictures of an earlier result, which must not pass for this one's, go."""
+    from ..images.writer import atomic_path
+
     try:
         (folder / "overlays").mkdir(parents=True, exist_ok=True)
-        for old in (folder / "overlays").iterdir():  # a longer stack's pictures must not pass for this one's
-            if re.fullmatch(r"slice_\d+\.png", old.name) and f"overlays/{old.name}" not in files:
+        for old in (folder / "overlays").iterdir():
+            if re.fullmatch(r"(e[ds]_)?(slice_\d+|montage)\.png", old.name) and f"overlays/{old.name}" not in files:
                 old.unlink()
     except OSError as error:
         reason = error.strerror or error

@@ -8,11 +8,9 @@ from html import escape
 
 import numpy as np
 
-from ..labels import STRUCTURES
 from .contours import relaxed
 from .overlays import SIDE, enlarged, png, scale_bar_mm
 from .slices import Outlines, Picture, Pictures
-from .tables import SliceRow
 
 _STEPS = 40  # path units per pixel; whole numbers keep the page small
 
@@ -28,6 +26,7 @@ def slice_svg(picture: Picture, pictures: Pictures, label: str, name: str) -> st
         + _image(picture, pictures, name, SIDE)
         + _paths(picture.result, pictures, "result")
         + _paths(picture.truth, pictures, "truth")  # dashes last: where both agree, both are seen
+        + _sectors(picture, pictures)
         + _marks(pictures, width, height)
         + "</svg>"
     )
@@ -64,39 +63,13 @@ def overview_svg(pictures: Pictures, label: str) -> str:
     )
 
 
-def area_svg(rows: list[SliceRow]) -> str:
-    """Area of each structure along the stack: a slice that stands out shows at once."""
-    width, height, left, right, top, bottom = 560, 230, 40, 16, 26, 34
-    highest = max([a for r in rows for a in (*r.area.values(), *(r.truth_area or {}).values())] + [100.0]) / 100
-    step = next(s for s in (0.5, 1, 2, 5, 10, 20, 50, 100, 1000, 1e6) if highest / s <= 5)
-    highest = np.ceil(highest / step) * step
-
-    def at(n: int, mm2: float) -> str:
-        x = left + (width - left - right) * (n + 0.5) / len(rows)
-        return f"{x:.1f},{height - bottom - (height - top - bottom) * mm2 / 100 / highest:.1f}"
-
-    parts = []
-    for value in np.arange(0, highest + step / 2, step):
-        y = at(0, value * 100).split(",")[1]
-        parts.append(f'<path class="rule" d="M{left} {y}H{width - right}"/>')
-        parts.append(f'<text x="{left - 6}" y="{y}" text-anchor="end" dominant-baseline="central">{value:g}</text>')
-    every = -(-len(rows) // 20)
-    for n in range(0, len(rows), every):
-        x = at(n, 0).split(",")[0]
-        parts.append(f'<text x="{x}" y="{height - bottom + 14}" text-anchor="middle">{rows[n].index + 1}</text>')
-    parts.append(f'<text x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">slice</text>')
-    parts.append(f'<text x="{left - 6}" y="12" text-anchor="end">cm²</text>')
-    for s in STRUCTURES:
-        if rows[0].truth_area is not None:
-            points = " ".join(at(n, r.truth_area[s.key]) for n, r in enumerate(rows))
-            parts.append(f'<polyline class="{s.key} truth" points="{points}"/>')
-        points = [at(n, r.area[s.key]) for n, r in enumerate(rows)]
-        parts.append(f'<polyline class="{s.key}" points="{" ".join(points)}"/>')
-        parts += [f'<circle class="{s.key}" cx="{x}" cy="{y}" r="3"/>' for x, y in (p.split(",") for p in points)]
-    return (
-        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="Area of each structure by slice; the numbers are in the table of areas.">{"".join(parts)}</svg>'
-    )
+def standalone(svg: str, text: str) -> bytes:
+    """An `<svg>` of a page as a file of its own. text: what its numbers rest on; kept in it as its description."""
+    head, body = svg.split(">", 1)
+    width, height = head.split('viewBox="0 0 ')[1].split('"')[0].split()
+    head = head.replace("<svg", f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"', 1)
+    look = "svg{font-family:system-ui,Arial,sans-serif;color:#16191d;background:#fff}"
+    return f"{head}><desc>{escape(text)}</desc><style>{look}</style>{body}\n".encode()
 
 
 def _size_mm(picture: Picture, pictures: Pictures) -> tuple[float, float]:
@@ -130,6 +103,23 @@ def _spline(line: np.ndarray) -> str:
     return f"M{middles[0][0]} {middles[0][1]}q" + " ".join(f"{a} {b} {c} {d}" for a, b, c, d in steps) + "z"
 
 
+def _sectors(picture: Picture, pictures: Pictures) -> str:
+    """Borders and numbers of the AHA's sectors; the RV's insertions as dots, the inferior one hollow."""
+    if not picture.sectors:
+        return ""
+    mm = np.array(pictures.view.pixel_spacing)
+    size = max(_size_mm(picture, pictures))
+    lines = "".join("M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*(b * mm)[:, ::-1].ravel()) for b in picture.sectors.borders)
+    parts = [f'<path d="{lines}"/>' * bool(lines)]
+    for point, name in zip(picture.sectors.insertions, ("anterior", "inferior"), strict=False):
+        y, x = np.array(point) * mm
+        parts.append(f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="{size * 0.011:.2f}"/>')
+    for number, point in picture.sectors.numbers.items():
+        y, x = np.array(point) * mm
+        parts.append(f'<text x="{x:.1f}" y="{y:.1f}" dominant-baseline="central">{number}</text>')
+    return f'<g class="sectors" font-size="{size * 0.032:.2f}">{"".join(parts)}</g>'
+
+
 def _marks(pictures: Pictures, width: float, height: float, bar: bool = True) -> str:
     """Letters of the patient's sides and the scale bar, in millimetres."""
     size = max(width, height) * 0.042
@@ -146,6 +136,8 @@ def _marks(pictures: Pictures, width: float, height: float, bar: bool = True) ->
             f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" dominant-baseline="central">{letters}</text>'
             for (x, y, anchor), letters in zip(places, pictures.view.edges, strict=True)
         ]
+    if pictures.phase and bar:
+        parts.append(f'<text x="{size * 0.4:.1f}" y="{size * 1.1:.1f}">{pictures.phase}</text>')
     if bar:
         length = scale_bar_mm(width)
         x, y = size * 0.4, height - size * 0.5

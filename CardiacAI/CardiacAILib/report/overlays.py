@@ -7,6 +7,7 @@ import numpy as np
 
 from ..labels import STRUCTURES
 from .contours import relaxed, spline
+from .sector_marks import SectorMarks
 from .slices import Picture, Pictures
 
 SIDE = 360  # pixels of a picture's longer side
@@ -57,6 +58,8 @@ def slice_images(picture: Picture, pictures: Pictures) -> tuple:
     scale = (plain.height / picture.gray.shape[0], plain.width / picture.gray.shape[1])
     for structure, lines in picture.result:
         _draw_lines(outlined, lines, scale, structure.color)
+    if picture.sectors:
+        _draw_sectors(outlined, picture.sectors, scale)
     for _, lines in picture.truth:
         _draw_lines(outlined, lines, scale, TRUTH_COLOR, dashed=True)
     for image in (plain, outlined):
@@ -81,11 +84,11 @@ def montage_png(images: list, has_truth: bool = False) -> bytes:
     for name, color, dashed in entries:
         for start, end in ((0, 7), (13, 20)) if dashed else ((0, 20),):
             draw.line([(x + start, y), (x + end, y)], fill=color, width=3)
-        draw.text((x + 27, y), name, fill=_TEXT, font=_font(15), anchor="lm")
-        x += 27 + int(draw.textlength(name, font=_font(15))) + 22
+        draw.text((x + 27, y), name, fill=_TEXT, font=font(15), anchor="lm")
+        x += 27 + int(draw.textlength(name, font=font(15))) + 22
     space = sheet.width - x - _GAP - 4
-    if draw.textlength(NOTICE, font=_font(15)) <= space:
-        draw.text((sheet.width - _GAP - 4, y), NOTICE, fill=_TEXT, font=_font(15), anchor="rm")
+    if draw.textlength(NOTICE, font=font(15)) <= space:
+        draw.text((sheet.width - _GAP - 4, y), NOTICE, fill=_TEXT, font=font(15), anchor="rm")
     return png(sheet)
 
 
@@ -120,6 +123,24 @@ def _draw_lines(image, lines: tuple[np.ndarray, ...], scale, color, dashed: bool
     image.paste(color, (int(left), int(top)), mask.reduce(_FINE))
 
 
+def _draw_sectors(image, sectors: SectorMarks, scale) -> None:
+    """Borders and numbers of the AHA's sectors; the RV's insertions as dots, the inferior one hollow."""
+    from PIL import Image, ImageDraw
+
+    mask = Image.new("L", (image.width * _FINE, image.height * _FINE))
+    draw = ImageDraw.Draw(mask)
+    at = np.array(scale) * _FINE
+    for border in sectors.borders:
+        draw.line((border * at)[:, ::-1].ravel().tolist(), fill=200, width=round(0.7 * _LINE * _FINE))
+    for point, fill in zip(sectors.insertions, (255, 0), strict=False):
+        row, column = np.array(point) * at
+        draw.circle((column, row), 3.5 * _FINE, fill=fill, outline=255, width=_FINE)
+    for number, point in sectors.numbers.items():
+        row, column = np.array(point) * at
+        draw.text((column, row), str(number), fill=255, font=font(10 * _FINE), anchor="mm")
+    image.paste(TRUTH_COLOR, (0, 0), mask.reduce(_FINE))
+
+
 def _dashes(points: np.ndarray, on: float = 5 * _FINE, off: float = 4 * _FINE) -> list[np.ndarray]:
     """A polyline cut into strokes of length `on` with gaps of `off`."""
     length = np.concatenate([[0], np.hypot(*np.diff(points, axis=0).T).cumsum()])
@@ -135,10 +156,11 @@ def _draw_marks(image, picture: Picture, pictures: Pictures) -> None:
 
     def text(x, y, words, anchor, size=13):
         for shift, color in ((1, (0, 0, 0)), (0, _TEXT)):  # a shadow, so that letters stand out on bright tissue
-            draw.text((x + shift, y + shift), words, fill=color, font=_font(size), anchor=anchor)
+            draw.text((x + shift, y + shift), words, fill=color, font=font(size), anchor=anchor)
 
     width, height = image.size
-    text(7, 6, f"Slice {picture.index + 1} of {pictures.total}", "la")
+    phase = f"{pictures.phase} \u00b7 " * bool(pictures.phase)
+    text(7, 6, f"{phase}Slice {picture.index + 1} of {pictures.total}", "la")
     text(width - 7, 6, f"{picture.position:.1f} mm", "ra")
     if pictures.view.edges:
         left, right, top, bottom = pictures.view.edges
@@ -155,7 +177,8 @@ def _draw_marks(image, picture: Picture, pictures: Pictures) -> None:
 
 
 @lru_cache
-def _font(size: int):
+def font(size: int):
+    """Pillow's own letters, `size` pixels high."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)

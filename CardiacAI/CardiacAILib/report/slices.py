@@ -1,6 +1,9 @@
 """What the pictures show: the slices of a stack, cut about the heart, with outlines, in a reader's orientation."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,6 +11,10 @@ from ..errors import InputError
 from ..images.volume import Volume
 from ..labels import STRUCTURES, Structure
 from .contours import outlines
+from .sector_marks import SectorMarks, sector_marks
+
+if TYPE_CHECKING:
+    from ..sectors import Sectors
 
 MARGIN_MM = 18.0  # tissue shown around the labels
 SMALLEST_MM = 90.0  # side of the smallest window: a tiny (wrong) label is shown with what lies about it
@@ -43,6 +50,19 @@ class View:
         rows, columns = (slice(None, None, -1 if flip else 1) for flip in self.flips)
         return array.transpose(self.axes)[:, rows, columns]
 
+    def show_sectors(self, sectors: Sectors) -> tuple[np.ndarray, list]:
+        """The map and the insertions, which lie on slices with rows and columns as stored, as `show` lays them."""
+        stored = (self.axes[0], *sorted(self.axes[1:]))
+        shown = self.show(sectors.map.transpose(np.argsort(stored)))
+        turned = stored != self.axes
+
+        def place(point):
+            point = point[::-1] if turned else point
+            ends = zip(point, shown.shape[1:], self.flips, strict=True)
+            return tuple(length - 1 - p if flip else p for p, length, flip in ends)
+
+        return shown, [pair and tuple(place(point) for point in pair) for pair in sectors.insertions]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -50,6 +70,7 @@ class Picture:
 
     index: its place along the slice axis, from 0. position: mm from the first slice. gray: uint8 (rows, columns).
     result, truth: polygons by structure in pixels of `gray` (see `contours.outlines`); truth is empty when not given.
+    sectors: likewise in pixels of `gray`, None where not asked for.
     """
 
     index: int
@@ -57,6 +78,7 @@ class Picture:
     gray: np.ndarray
     result: Outlines
     truth: Outlines
+    sectors: SectorMarks | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +86,8 @@ class Pictures:
     """All a report draws.
 
     slices: cut about the heart. total: how many slices the stack has. overview: the whole field of the slice with most
-    label. window: (top, left, bottom, right) pixels of the cut on the overview; None when nothing was found.
+    label. window: (top, left, bottom, right) pixels of the cut on the overview; None when nothing was found. phase: the
+    pictures' common name ("ED"), "" where there is only one phase.
     """
 
     view: View
@@ -73,6 +96,7 @@ class Pictures:
     overview: Picture
     window: tuple[int, int, int, int] | None
     has_truth: bool
+    phase: str = ""
 
 
 def display_view(volume: Volume, slice_axis: str | None = None) -> View:
@@ -101,8 +125,21 @@ def patient_letters(vector: np.ndarray) -> str:
     return "".join(("LR", "PA", "HF")[axis][int(vector[axis] < 0)] for axis in strong)
 
 
-def pictures(volume: Volume, labels: Volume, truth: Volume | None = None, slice_axis: str | None = None) -> Pictures:
-    """Everything to draw of one phase. volume, labels, truth: 3D on one grid. Raises InputError where they are not."""
+def pictures(
+    volume: Volume,
+    labels: Volume,
+    truth: Volume | None = None,
+    slice_axis: str | None = None,
+    *,
+    sectors: Sectors | None = None,
+    around: np.ndarray | None = None,
+    phase: str = "",
+) -> Pictures:
+    """Everything to draw of one phase. volume, labels, truth: 3D on one grid. Raises InputError where they are not.
+
+    sectors: of these labels. around: (k, j, i) bool, what the window holds besides the labels (another phase, so that
+    both are cut alike). phase: see `Pictures`.
+    """
     check_grid(volume, labels, "The labels")
     if truth is not None:
         check_grid(volume, truth, "The truth")
@@ -110,12 +147,14 @@ def pictures(volume: Volume, labels: Volume, truth: Volume | None = None, slice_
     pixels, found = view.show(volume.array), view.show(labels.array)
     expected = view.show(truth.array) if truth is not None else None
     marked = found > 0 if expected is None else (found > 0) | (expected > 0)
-    window = _window(marked.any(axis=0), view.pixel_spacing)
+    wanted = marked if around is None else marked | view.show(around)
+    window = _window(wanted.any(axis=0), view.pixel_spacing)
     top, left, bottom, right = window or (0, 0, *pixels.shape[1:])
     cut = (slice(None), slice(top, bottom), slice(left, right))
     grays = np.nan_to_num(pixels[cut].astype(np.float32))
     low, high = np.percentile(grays, WINDOW)
     per_slice = marked.sum(axis=(1, 2))
+    divided, insertions = view.show_sectors(sectors) if sectors else (None, None)
 
     def picture(index: int, area: tuple[slice, ...]) -> Picture:
         return Picture(
@@ -124,6 +163,7 @@ def pictures(volume: Volume, labels: Volume, truth: Volume | None = None, slice_
             gray=_gray(pixels[index][area], low, high),
             result=_outlines(found[index][area]),
             truth=_outlines(expected[index][area]) if expected is not None else (),
+            sectors=sector_marks(divided[index], insertions[index], area) if sectors else None,
         )
 
     shown = _shown(per_slice)
@@ -135,7 +175,13 @@ def pictures(volume: Volume, labels: Volume, truth: Volume | None = None, slice_
         overview=picture(middle, (slice(None), slice(None))),
         window=window,
         has_truth=truth is not None,
+        phase=phase,
     )
+
+
+def phase_of(volume: Volume, index: int) -> Volume:
+    """One phase of a cine as a 3D volume. index: from 0."""
+    return replace(volume, array=volume.array[index], frame_times=None)
 
 
 def check_grid(volume: Volume, labels: Volume, what: str) -> None:

@@ -34,7 +34,9 @@ color:var(--note);padding:.55rem .9rem}
 .flag.none{border-color:var(--ok-edge);background:var(--ok-back);color:var(--ok)}
 .pair{display:grid;gap:1.1rem;grid-template-columns:minmax(0,1fr);margin:0 0 1.1rem}
 .pair>.card{margin:0}
-@media (min-width:860px){.pair{grid-template-columns:minmax(0,1fr) 340px}.pair.even{grid-template-columns:1fr 1fr}}
+.pair>figure{align-self:start}
+@media (min-width:860px){.pair{grid-template-columns:minmax(0,1fr) 340px}
+.pair:is(.even,.halves){grid-template-columns:1fr 1fr}}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-size:.9rem;padding:0 0 .4rem}
@@ -57,13 +59,16 @@ svg{display:block;width:100%;height:auto;background:#000;border-radius:6px}
 stroke-linejoin:round}
 .truth path{stroke:#fff;stroke-width:1.3px;stroke-dasharray:4 3}
 .overview .result path{stroke-width:1.1px}
+.sectors path{fill:none;stroke:#fff;stroke-opacity:.75;stroke-width:1px;vector-effect:non-scaling-stroke}
+.sectors circle{stroke:#fff;stroke-width:1.2px;vector-effect:non-scaling-stroke}
+.sectors .anterior{fill:#fff}.sectors .inferior{fill:#000}
+.sectors text{fill:#fff;text-anchor:middle;stroke:#000;stroke-opacity:.5;stroke-width:.2em;paint-order:stroke}
 .window{fill:none;stroke:#fff;stroke-width:1.2px;stroke-dasharray:5 4;vector-effect:non-scaling-stroke}
-.chart{background:var(--dark);padding:.4rem;color:#c3c9d2;max-width:640px}
-.chart text{fill:currentColor;font-size:11px}
-.chart .rule{stroke:#333a44;stroke-width:1}
-.chart polyline{fill:none;stroke:var(--ink);stroke-width:2;stroke-linejoin:round}
-.chart polyline.truth{stroke-dasharray:4 4;stroke-width:1.4}
-.chart circle{fill:var(--ink)}
+.chart{max-width:720px}
+.bullseye{background:none;border-radius:0}
+.eyes{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,290px),1fr))}
+.eyes svg{max-width:420px;margin:0 auto}
+.who{margin:-.6rem 0 1.25rem}
 .key{list-style:none;margin:0;padding:0;display:flex;flex-wrap:wrap;gap:.3rem 1.1rem;font-size:.9rem}
 .key li{display:flex;align-items:center;gap:.45rem}
 .swatch{width:30px;height:16px;border-radius:3px;background:#101216;display:inline-flex;
@@ -79,22 +84,28 @@ font-size:.9rem;user-select:none}
 .tools label::before{content:"";display:inline-block;width:.85rem;height:.85rem;border:1.5px solid var(--soft);
 border-radius:4px;margin-right:.45rem;vertical-align:-.1rem}
 #outlines:checked~.tools [for=outlines]::before,#truth:checked~.tools [for=truth]::before,
-#beside:checked~.tools [for=beside]::before,#large:checked~.tools [for=large]::before
+#beside:checked~.tools [for=beside]::before,#large:checked~.tools [for=large]::before,
+#sectors:checked~.tools [for=sectors]::before
 {background:var(--focus);border-color:var(--focus);box-shadow:inset 0 0 0 2px var(--card)}
 #outlines:focus-visible~.tools [for=outlines],#truth:focus-visible~.tools [for=truth],
-#beside:focus-visible~.tools [for=beside],#large:focus-visible~.tools [for=large]
+#beside:focus-visible~.tools [for=beside],#large:focus-visible~.tools [for=large],
+#sectors:focus-visible~.tools [for=sectors]
 {outline:3px solid var(--focus);outline-offset:2px}
 .grid{--tile:250px;display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--tile)),1fr))}
+.phases{--tile:440px}
+.phases .pics{grid-template-columns:1fr 1fr}
 .plain{display:none}
-#outlines:not(:checked)~.grid :is(.result,.truth),#truth:not(:checked)~.grid .truth{display:none}
+#outlines:not(:checked)~.grid :is(.result,.truth),#truth:not(:checked)~.grid .truth,
+#sectors:not(:checked)~.grid .sectors{display:none}
 #beside:checked~.grid{--tile:500px}
 #large:checked~.grid{--tile:480px}
+#large:checked~.phases{--tile:900px}
 #beside:checked~#large:checked~.grid{--tile:900px}
 #beside:checked~.grid .pics{grid-template-columns:1fr 1fr}
 #beside:checked~.grid .plain{display:block}
 .pics{display:grid;gap:4px}
 .grid+p{margin:1rem 0 0;font-size:.9rem}
-.slice:active :is(.result,.truth){display:none}
+.slice:active :is(.result,.truth,.sectors){display:none}
 figcaption b{color:var(--text)}
 .areas{display:block}
 .areas>span{white-space:nowrap;margin-right:.6rem}
@@ -103,7 +114,7 @@ summary h2{display:inline}
 summary:focus-visible{outline:3px solid var(--focus);outline-offset:3px}
 details>*+*{margin-top:.75rem}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.25rem 1.2rem;margin:0}
-dd{margin:0;overflow-wrap:anywhere}
+dd{grid-column:2;margin:0;overflow-wrap:anywhere}
 footer{padding-bottom:2rem;font-size:.9rem;color:var(--soft)}
 @media (max-width:520px){
 main,footer{padding:0 .75rem}
@@ -111,7 +122,8 @@ main,footer{padding:0 .75rem}
 .value{font-size:1rem}
 .unit{min-width:1.3rem;margin-left:.15rem}
 th,td{padding:.35rem .3rem}
-.percent{display:none}
+.percent,.wide{display:none}
+.chart{font-size:16px}
 .flag{grid-template-columns:1fr}
 }
 @media print{
@@ -125,14 +137,22 @@ main,footer{max-width:none;padding:0}
 .banner{background:#fff;color:#000;border:1.5pt solid #000}
 .pair{grid-template-columns:minmax(0,1fr) 58mm}
 .pair.even{grid-template-columns:1fr 1fr}
+.pair.halves{grid-template-columns:1.4fr 1fr}
 .tools label,.screen{display:none}
 .result path{stroke-width:.9px}
 .truth path{stroke-width:.7px;stroke-dasharray:2.5 2}
-th,td{padding:.2rem .5rem}
+th,td{padding:.2rem .4rem}
+.scroll{overflow:visible}
+.value{font-size:1rem}
+.halves table,.even table{font-size:.85em}
+.halves>.card,.eyes{break-inside:avoid}
+.chart{font-size:16px}
+.tools,summary{break-after:avoid}
 .grid{--tile:80mm;grid-template-columns:1fr 1fr;gap:4mm}
 .grid .pics{grid-template-columns:1fr 1fr!important}
 .grid .plain{display:block!important}
 .slice :is(.result,.truth){display:inline!important}
+.eyes{grid-template-columns:repeat(3,1fr);gap:3mm}
 figure,.flag,tr,.chart{break-inside:avoid}
 h2{break-after:avoid}
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import textwrap
 import unicodedata
 from dataclasses import asdict, dataclass
 from io import StringIO
@@ -14,11 +15,12 @@ import numpy as np
 
 from .. import __version__
 from ..images.volume import Volume
-from ..labels import CONVENTION, STRUCTURES
+from ..labels import BASE_CONVENTION, CONVENTION, STRUCTURES
 from ..measure import measure
 from .slices import display_view
 
 if TYPE_CHECKING:
+    from ..flags import Flag
     from ..segment import Segmentation
 
 SCHEMA = "cardiacai.segmentation"
@@ -107,8 +109,8 @@ def measurements_csv(result: Segmentation, truth: Volume | None = None) -> str:
         scores = dice_scores(result.labels.array, truth.array)
         rows += [Row(f"dice_{s.key.lower()}", f"Dice {s.name}", scores[s.key], "") for s in STRUCTURES]
     for r in rows:
-        cells = [cell(r.key), cell(r.name), _number(r.value), cell(r.unit)]
-        writer.writerow(cells + [_number(r.truth), _number(r.difference)] * with_truth)
+        cells = [cell(r.key), cell(r.name), number(r.value), cell(r.unit)]
+        writer.writerow(cells + [number(r.truth), number(r.difference)] * with_truth)
     return stream.getvalue()
 
 
@@ -116,7 +118,6 @@ def result_document(
     volume: Volume, result: Segmentation, title: str, truth: Volume | None = None, slice_axis: str | None = None
 ) -> dict:
     """Everything a machine may want, as plain JSON values. Areas in mm2, positions and spacing in mm, axes LPS."""
-    view = display_view(volume, slice_axis)
     document = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -125,33 +126,44 @@ def result_document(
         "intended_use": "Research only. Not for clinical use.",
         "measurements": [asdict(row) for row in measurement_rows(result, truth)],
         "flags": [asdict(flag) for flag in result.flags],
-        "convention": CONVENTION,
-        "structures": [{"value": s.value, "key": s.key, "name": s.name, "snomed_ct": s.code} for s in STRUCTURES],
+        "convention": f"{CONVENTION} {BASE_CONVENTION}",
+        "structures": structures(),
         "slices": [
             {"slice": r.index + 1, "index": r.index, "position_mm": r.position, "area_mm2": r.area}
             | ({} if truth is None else {"truth_area_mm2": r.truth_area, "dice": r.dice})
             for r in slice_rows(result.labels, truth, slice_axis)
         ],
-        "geometry": {
-            "space": "LPS",
-            "size_ijk": list(volume.array.shape[::-1]),
-            "spacing_ijk_mm": list(volume.spacing),
-            "origin_mm": list(volume.origin),
-            "direction_columns_ijk": np.asarray(volume.direction, dtype=float).tolist(),
-            "orientation_stored": volume.oriented,
-            "slice_axis": "kji"[view.axes[0]],
-            "slice_spacing_mm": view.slice_spacing,
-        },
+        "geometry": geometry(volume, slice_axis),
         "provenance": result.provenance,
     }
     if truth is not None:
         document["dice"] = dice_scores(result.labels.array, truth.array)
-    return _plain(document)
+    return plain(document)
+
+
+def structures() -> list[dict]:
+    """What the label values mean, as plain JSON values."""
+    return [{"value": s.value, "key": s.key, "name": s.name, "snomed_ct": s.code} for s in STRUCTURES]
+
+
+def geometry(volume: Volume, slice_axis: str | None = None) -> dict:
+    """Where the voxels are, as plain JSON values. volume: 3D or a cine, whose phases share one grid."""
+    view = display_view(volume, slice_axis)
+    return {
+        "space": "LPS",
+        "size_ijk": list(volume.array.shape[:-4:-1]),
+        "spacing_ijk_mm": list(volume.spacing),
+        "origin_mm": list(volume.origin),
+        "direction_columns_ijk": np.asarray(volume.direction, dtype=float).tolist(),
+        "orientation_stored": volume.oriented,
+        "slice_axis": "kji"[view.axes[0]],
+        "slice_spacing_mm": view.slice_spacing,
+    }
 
 
 def document_json(document: dict) -> str:
     """A document as JSON text. Not-a-number and infinity become null, which every reader understands."""
-    return json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def format_table(result: Segmentation, truth: Volume | None = None) -> str:
@@ -164,16 +176,25 @@ def format_table(result: Segmentation, truth: Volume | None = None) -> str:
         body = [[*line, decimal(r.truth), decimal(r.difference, sign=True)] for line, r in zip(body, rows, strict=True)]
         scores = dice_scores(result.labels.array, truth.array)
         body += [[f"Dice {s.name}", decimal(scores[s.key], 3), "", "", ""] for s in STRUCTURES]
-    lines = [[_ascii(cell) for cell in line] for line in [head, *body]]
+    return aligned([head, *body], right=(1, 3, 4)) + remarks(result.flags, CONVENTION, BASE_CONVENTION)
+
+
+def aligned(lines: list[list[str]], right: tuple[int, ...]) -> str:
+    """A table for a terminal, ASCII only, a rule below its first line. right: columns set to the right."""
+    lines = [[ascii_text(words) for words in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    right = (False, True, False, True, True)[: len(head)]
-    texts = [
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
+    lines.insert(1, ["-" * width for width in widths])
+    texts = (
+        "  ".join(c.rjust(w) if n in right else c.ljust(w) for n, (c, w) in enumerate(zip(line, widths, strict=True)))
         for line in lines
-    ]
-    texts.insert(1, "  ".join("-" * width for width in widths))
-    texts += [""] * bool(result.flags) + [_ascii(f"{f.severity.upper()}: {f.message}") for f in result.flags]
-    return "\n".join(texts) + "\n"
+    )
+    return "".join(text.rstrip() + "\n" for text in texts)
+
+
+def remarks(flags: tuple[Flag, ...], *conventions: str) -> str:
+    """What stands below a table in a terminal: on what its numbers rest, then what to be warned of."""
+    text = "\n" + textwrap.fill(ascii_text(" ".join(conventions)), 100) + "\n"
+    return text + "\n" * bool(flags) + "".join(ascii_text(f"{f.severity.upper()}: {f.message}") + "\n" for f in flags)
 
 
 def decimal(value: float | None, places: int = 1, sign: bool = False) -> str:
@@ -184,30 +205,32 @@ def decimal(value: float | None, places: int = 1, sign: bool = False) -> str:
     return text[1:] if text[0] in "+-" and not text.strip("+-0.") else text  # never "-0.0"
 
 
-def _plain(value):
+def plain(value):
     """JSON values only: numpy scalars and arrays unpacked, NaN and infinity as None, anything else as its text."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A number for a CSV file, at full precision; empty where there is none."""
     return "" if value is None or not math.isfinite(value) else repr(float(value))
 
 
 def cell(text: str) -> str:
+    """Text for a CSV file: what a spreadsheet would run as a formula gets an apostrophe."""
     return f"'{text}" if text.lstrip()[:1] in tuple("=+-@") or text[:1] in ("\t", "\r", "\n") else text
 
 
-def _ascii(text: str) -> str:
+def ascii_text(text: str) -> str:
     """Readable on any terminal; control characters, which a terminal may act on, become spaces."""
     text = text.translate({0x2013: "-", 0x2014: "-", 0x2019: "'", 0xB1: "+-", 0xD7: "x"})
     letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
