@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-cine agreement flags clean
 
 # The answer to the terms is kept in the demo's folder: it must not stand for one's own images.
 demo: $(VENV)/.demo
@@ -19,6 +19,20 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m CardiacAITraining.bench
+	$(BIN)/python -m CardiacAITraining.bench_cine
+
+bench-cine: $(VENV)/.test
+	$(BIN)/python -m CardiacAITraining.bench_cine
+
+# make agreement ACDC=folder [MODEL=name or folder] [SPLIT=validation]; make flags: of the evaluation that is kept.
+MODEL ?= cine_short_axis
+SPLIT ?= holdout
+agreement: $(VENV)/.test
+	@test -n "$(ACDC)" || { echo "Name the ACDC folder: make agreement ACDC=..."; exit 2; }
+	$(BIN)/python -m CardiacAITraining.agreement "$(MODEL)" "$(ACDC)" --split $(SPLIT) -o docs/evaluations/agreement_$(SPLIT)
+
+flags: $(VENV)/.test
+	$(BIN)/python -m CardiacAITraining.flag_check docs/evaluations/holdout.json -o docs/evaluations/flags.json
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \

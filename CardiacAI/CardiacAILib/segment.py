@@ -62,7 +62,8 @@ def segment(
     return Segmentation(
         labels=result,
         measurements=measure(result),
-        flags=quality.check(labels, stack) + quality.check_network(labels, found, probabilities, window),
+        flags=quality.check(labels, stack)
+        + quality.check_network(labels, found, probabilities, window, engine.model.confidence_limits),
         provenance=_provenance(engine, stack, started),
     )
 
@@ -104,7 +105,7 @@ def segment_cine(
         found = to_labels(probabilities, window)
         corrected = anatomy.correct(found)
         labels[index] = stack.to_input(corrected)
-        remarks[index] = quality.check_network(corrected, found, probabilities, window)
+        remarks[index] = quality.check_network(corrected, found, probabilities, window, engine.model.confidence_limits)
         volumes[index] = int((corrected == LV.value).sum())
         on_phase(index, labels[index])
     progress(1.0, "done")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+MODULE = "CardiacAITraining.bench"
 SHAPE, SPACING = (10, 256, 256), (1.4, 1.4, 10.0)
 
 ROWS = (("openvino", "bf16"), ("openvino", "f32"), ("torch", "f32"), ("numpy", "f32"))
@@ -38,6 +39,9 @@ def median_seconds(function: Callable[[], object], repeats: int) -> float:
 
 def peak_megabytes() -> float | None:
     """Of this process since it started; None where the system does not say (Windows)."""
+    if sys.platform == "linux":  # getrusage there counts the parent's memory too, from before it became this program
+        status = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024 / 1e6
     try:
         import resource
     except ImportError:
@@ -107,11 +111,12 @@ def bench(model_name: str, repeats: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "stack.nii.gz"
         write_image(image)
-        seed = _row("seed", repeats)
+        seed = run_row(MODULE, "seed", repeats)
         rows = []
         for name, precision in ROWS:
             row = {"engine": name, "precision": precision}
-            row |= _row(name, repeats, "--precision", precision, "--model", model_name, "--image", str(image))
+            arguments = ("--precision", precision, "--model", model_name, "--image", str(image))
+            row |= run_row(MODULE, name, repeats, *arguments)
             if "why_not" not in row:
                 row["first"] = bench_first_run(model_name, name, precision, image, max(1, repeats // 2))
                 row["faster"] = {key: seed["network"] / row[key] for key in ("network", "job", "first")}
@@ -119,9 +124,10 @@ def bench(model_name: str, repeats: int) -> dict:
     return {"machine": platform.platform(), "stack": SHAPE, "seed": seed, "rows": rows}
 
 
-def _row(name: str, repeats: int, *arguments: str) -> dict:
-    module = [sys.executable, "-m", "CardiacAITraining.bench", "--repeats", str(repeats), "--row", name]
-    return json.loads(_python([*module, *arguments]))
+def run_row(module: str, name: str, repeats: int, *arguments: str) -> dict:
+    """What a row of a bench prints, in a process of its own. module: the bench."""
+    command = [sys.executable, "-m", module, "--repeats", str(repeats), "--row", name]
+    return json.loads(_python([*command, *arguments]))
 
 
 def _python(command: list[str], variables: dict[str, str] | None = None) -> str:
@@ -138,7 +144,7 @@ def table(result: dict) -> str:
     seed = result["seed"]
     lines = [
         f"Seeds' 64-1024 U-Net, eager PyTorch f32, {'x'.join(map(str, SHAPE))}: "
-        f"{seed['network']:.2f} s, memory {_megabytes(seed)}",
+        f"{seed['network']:.2f} s, memory {megabytes(seed['memory'])}",
         "",
         f"{'':15}{'load':>8}{'network alone':>20}{'read to labels':>20}{'first run':>20}{'memory':>14}",
     ]
@@ -148,7 +154,9 @@ def table(result: dict) -> str:
             lines.append(f"{line}  {row['why_not']}")
             continue
         cells = (f"{row[key]:.3f} s 1/{row['faster'][key]:.1f}" for key in ("network", "job", "first"))
-        lines.append(f"{line}{row['load']:6.2f} s" + "".join(f"{c:>20}" for c in cells) + f"{_megabytes(row):>14}")
+        lines.append(
+            f"{line}{row['load']:6.2f} s" + "".join(f"{c:>20}" for c in cells) + f"{megabytes(row['memory']):>14}"
+        )
         lines += [f"{'':15}  {verdict}" for verdict in verdicts(row)]
     return "\n".join(lines)
 
@@ -165,8 +173,9 @@ def verdicts(row: dict) -> list[str]:
     return [*found, f"aim under {MEMORY_AIM} MB: {verdict}"]
 
 
-def _megabytes(row: dict) -> str:
-    return "not measured" if row["memory"] is None else f"{row['memory']:.0f} MB"
+def megabytes(value: float | None) -> str:
+    """For a table."""
+    return "not measured" if value is None else f"{value:.0f} MB"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -48,8 +48,8 @@ def export_bundle(
 
     network_def: MONAI configuration of a 2D network, `{"_target_": "BasicUNet", ...}`; one input channel, one output
     channel per label. state_dict: its trained weights, any floating type. metadata: at least `REQUIRED_METADATA`;
-    `license` is one short line. preprocessing: `spacing` mm, `size` (rows, columns) and `percentiles` (lower, upper).
-    card: Markdown. license_text: terms of the weights.
+    `license` is one short line; `confidence_limits`, by structure's key, may be there. preprocessing: `spacing` mm,
+    `size` (rows, columns) and `percentiles` (lower, upper). card: Markdown. license_text: terms of the weights.
 
     BatchNorm is folded into the convolutions and the result rounded to float16 once, so `model.pt` and `model.onnx`
     hold the very same numbers; `network_def` is written without its norm accordingly. To go on training, start from

@@ -4,12 +4,9 @@ Everything is measured on the native grid, with the same code a user runs. Inter
 """
 
 import argparse
-import hashlib
 import json
-import platform
 import time
 from collections import defaultdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,8 @@ from CardiacAILib.images.stack import short_axis_stack
 from CardiacAILib.inference import look, to_labels
 from CardiacAILib.labels import BACKGROUND, LV, MYO, MYOCARDIAL_DENSITY, RV, STRUCTURES
 
-from .acdc import Case, list_cases
+from . import protocol
+from .acdc import Case
 
 LEVELS = ("base", "mid", "apex")
 
@@ -67,7 +65,8 @@ def evaluate_case(case: Case, engine, correct: bool = True) -> dict:
         found = raw = to_labels(probabilities, window)
         if correct:
             found = anatomy.correct(raw)
-        flags = quality.check(found, stack) + quality.check_network(found, raw, probabilities, window)
+        limits = engine.model.confidence_limits
+        flags = quality.check(found, stack) + quality.check_network(found, raw, probabilities, window, limits)
     except InputError as error:
         print(f"\n{case.patient} {case.phase}: {error}")
         stack = short_axis_stack(image)
@@ -84,6 +83,7 @@ def evaluate_case(case: Case, engine, correct: bool = True) -> dict:
         "seconds": round(seconds, 3),
         "pixel_accuracy": float((found == truth).mean()),
         "flags": [flag.code for flag in flags],
+        "warnings": [flag.code for flag in flags if flag.severity == "warning"],
         "impossible": [name for names in broken for name in names],
         "impossible_sections": sum(bool(names) for names in broken),
         "sections": int((found > 0).any(axis=(1, 2)).sum()),
@@ -229,46 +229,19 @@ def table(summary: dict) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from CardiacAILib.engines import load_model, open_engine
-
     parser = argparse.ArgumentParser(prog="cardiacai-evaluate", description=__doc__)
-    parser.add_argument("model", help="name of a shipped model, or a model folder")
-    parser.add_argument("data", type=Path, help="ACDC folder with patients.csv and training/")
+    protocol.add_arguments(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, help="JSON file of every record and the summary")
-    parser.add_argument(
-        "--split",
-        choices=("validation", "holdout"),
-        default="holdout",
-        help="validation patients (read once per model version), or those the model's training held out",
-    )
-    parser.add_argument("--engine", default="auto")
-    parser.add_argument("--precision", default="f32")
     parser.add_argument("--no-correction", action="store_true", help="leave out the anatomical correction")
     arguments = parser.parse_args(argv)
-    engine = open_engine(load_model(arguments.model), arguments.engine, arguments.precision)
-    held_out = engine.model.metadata["training"]["held_out"]
-    cases = [
-        case
-        for case in list_cases(arguments.data)
-        if (case.split == "validation" if arguments.split == "validation" else case.patient in held_out)
-    ]
-    if not cases:
-        parser.error(f"{engine.model.name} {engine.model.version} held no patient of {arguments.data} out.")
+    engine, cases = protocol.open_model(parser, arguments)
     records = []
     for number, case in enumerate(cases):
         records.append(evaluate_case(case, engine, not arguments.no_correction))
         print(f"\r{number + 1} of {len(cases)}", end="", flush=True)
     summary = summarise(records)
-    report = {
-        "model": engine.model.name,
-        "version": engine.model.version,
-        "engine": f"{engine.name} {engine.precision}",
-        "split": arguments.split,
+    report = protocol.head(engine, arguments.split, cases) | {
         "correction": not arguments.no_correction,
-        "network_sha256": hashlib.sha256(engine.model.network).hexdigest(),
-        "patients": sorted({case.patient for case in cases}),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": platform.machine(),
         "summary": summary,
         "records": records,
     }

@@ -1,7 +1,7 @@
 """cardiacai-publish: a finished training run -> the model folder that is shipped, with measured figures in its card.
 
-The card's accuracy figures come from files that `cardiacai-evaluate` wrote for these very weights; none is typed.
-Publish once without them to have a model to evaluate, then again with them: the weights do not change.
+The card's figures come from files that `cardiacai-evaluate`, `cardiacai-agreement` and `cardiacai-flags` wrote; none is
+typed. Publish once without them to have a model to evaluate, then again with them: the weights do not change.
 """
 
 import argparse
@@ -11,19 +11,22 @@ from pathlib import Path
 
 import torch
 
+from . import agreement, evaluate, flag_check
 from .bundle import export_bundle
-from .evaluate import table
 
 CARDS = Path(__file__).parent / "cards"
 SUMMARY_KEYS = ("mean_dice", "LV_region_dice", "pixel_accuracy", "impossible_sections", "sections")
+#: Files of figures that a card takes, by their name there.
+EVALUATIONS = ("holdout", "uncorrected", "validation")
+FIGURES = (*EVALUATIONS, "agreement_holdout", "agreement_validation", "flags")
 
 
 def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations: dict[str, Path | None]) -> None:
     """Writes the model folder.
 
     run: folder of `cardiacai-train`; its average weights are taken, or those of its latest checkpoint. evaluations:
-    "holdout", "uncorrected" and "validation" -> JSON of `cardiacai-evaluate`; None leaves "Not measured" in the card.
-    Raises ValueError for an evaluation of other weights or patients.
+    names of `FIGURES` -> JSON files; those not there leave "Not measured" in the card. "flags" also brings the model's
+    own `confidence_limits`. Raises ValueError for figures of other weights or patients.
     """
     record = json.loads((run / "run.json").read_text())
     config = record["config"]
@@ -35,6 +38,8 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
         checkpoint = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
         weights, steps = checkpoint["average"], checkpoint["step"]
     measured = {key: json.loads(path.read_text()) for key, path in evaluations.items() if path}
+    first = record.get("start") or record  # the stage in which choices were made
+    _check_patients(measured, first["held_out"])
     terms = (CARDS / f"{name}_LICENSE").read_text(encoding="utf-8")
     metadata = {
         "name": name,
@@ -48,12 +53,13 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
         "license": "CC BY-NC-SA 4.0: non-commercial research only (trained on ACDC)",
         "data_source": "ACDC challenge training set (Bernard et al., IEEE TMI 2018) and CardiacAI's synthetic phantoms",
         "data_type": "NIfTI",
-        "eval_metrics": {key: _short(result["summary"]) for key, result in measured.items()},
+        "eval_metrics": {key: _short(key, result) for key, result in measured.items()},
         "training": record | {"steps": steps},
     }
-    first = record.get("start") or record  # the stage in which choices were made
+    if "flags" in measured:
+        metadata["confidence_limits"] = measured["flags"]["confidence_limits"]
     network = {"_target_": "BasicUNet", **config["network"]}
-    tables = {key: table(measured[key]["summary"]) if key in measured else "Not measured." for key in evaluations}
+    tables = {key: _table(key, measured[key]) if key in measured else "Not measured." for key in FIGURES}
     card = (CARDS / f"{name}.md").read_text(encoding="utf-8")
     card = card.format(
         version=version,
@@ -69,15 +75,37 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
     )
     export_bundle(folder, network, weights, metadata, config["input"], card, terms)
     network_sha256 = hashlib.sha256((folder / "models" / "model.onnx").read_bytes()).hexdigest()
-    if "validation" in measured and measured["validation"]["network_sha256"] != network_sha256:
-        raise ValueError(f"The validation figures belong to other weights than those in {folder}.")
-    for key in ("holdout", "uncorrected"):
-        if key in measured and measured[key]["patients"] != first["held_out"]:
+    for key in ("validation", "agreement_validation"):
+        if key in measured and measured[key]["network_sha256"] != network_sha256:
+            raise ValueError(f"The {key} figures belong to other weights than those in {folder}.")
+
+
+def _check_patients(measured: dict[str, dict], held_out: list[str]) -> None:
+    """Figures that choices were made on are of the patients held out; flags are of the evaluation beside them."""
+    for key in ("holdout", "uncorrected", "agreement_holdout"):
+        if key in measured and measured[key]["patients"] != held_out:
             raise ValueError(f"The {key} figures belong to other patients than those held out.")
+    if "flags" in measured:
+        judged = list(measured["flags"]["evaluations"].values())
+        if sorted(patient for one in judged for patient in one["patients"]) != held_out:
+            raise ValueError("The flags belong to other patients than those held out.")
+        networks = {one["network_sha256"] for one in judged}
+        if "holdout" in measured and networks != {measured["holdout"]["network_sha256"]}:
+            raise ValueError("The flags and the holdout figures belong to different weights.")
 
 
-def _short(summary: dict) -> dict:
-    return {key: summary[key] for key in SUMMARY_KEYS}
+def _short(key: str, result: dict) -> dict:
+    if key in EVALUATIONS:
+        return {name: result["summary"][name] for name in SUMMARY_KEYS}
+    if key == "flags":
+        return {"rule": result["rule"], "any_structure": result["any_structure"]}
+    return {name: {figure: m[figure] for figure in ("r", "bias", "sd")} for name, m in result["measures"].items()}
+
+
+def _table(key: str, result: dict) -> str:
+    if key in EVALUATIONS:
+        return evaluate.table(result["summary"])
+    return flag_check.table(result) if key == "flags" else agreement.table(result)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,8 +117,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--holdout", type=Path, help="evaluation on the held-out fold")
     parser.add_argument("--uncorrected", type=Path, help="the same with --no-correction")
     parser.add_argument("--validation", type=Path, help="evaluation on the validation patients")
+    parser.add_argument("--agreement-holdout", type=Path, help="cardiacai-agreement on the held-out fold")
+    parser.add_argument("--agreement-validation", type=Path, help="cardiacai-agreement on the validation patients")
+    parser.add_argument("--flags", type=Path, help="cardiacai-flags on the held-out fold; brings the confidence limits")
     arguments = parser.parse_args(argv)
-    evaluations = {key: getattr(arguments, key) for key in ("holdout", "uncorrected", "validation")}
+    evaluations = {key: getattr(arguments, key) for key in FIGURES}
     publish(arguments.run, arguments.out, arguments.version, {arguments.version: arguments.change}, evaluations)
     return 0
 

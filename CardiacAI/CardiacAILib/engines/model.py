@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from ..errors import ModelError
+from ..labels import STRUCTURES
 
 _REMEDY = "Reinstall CardiacAI, or copy the model folder again from where it came."
 
@@ -35,7 +36,8 @@ class Model:
     """A checked model folder.
 
     name, version: from its metadata. license: one line; the full terms are in `license_text`.
-    metadata: configs/metadata.json as it stands.
+    metadata: configs/metadata.json as it stands. confidence_limits: by label value, the mean probability below which a
+    structure deserves a look (`cardiacai-flags`); None where the model brings none.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class Model:
     license: str
     metadata: dict
     preprocessing: Preprocessing
+    confidence_limits: dict[int, float] | None = None
 
     @cached_property
     def network(self) -> bytes:
@@ -82,6 +85,7 @@ def load_model(name_or_folder: str | Path) -> Model:
             license=metadata["license"],
             metadata=metadata,
             preprocessing=_read_preprocessing(inference["preprocessing"]["transforms"]),
+            confidence_limits=_read_limits(metadata),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
@@ -93,6 +97,16 @@ def _shipped_folders() -> dict[str, Path]:
     """By name, which is the folder's own."""
     weights = Path(str(resources.files("CardiacAILib") / "weights"))
     return {path.parent.name: path.parent for path in sorted(weights.glob(f"*/{_SUMS}"))}
+
+
+def _read_limits(metadata: dict) -> dict[int, float] | None:
+    """Raises KeyError, TypeError or ValueError when they are there but are no probabilities."""
+    if "confidence_limits" not in metadata:
+        return None
+    limits = {s.value: float(metadata["confidence_limits"][s.key]) for s in STRUCTURES}
+    if not all(0 <= limit <= 1 for limit in limits.values()):
+        raise ValueError(f"confidence_limits {limits}")
+    return limits
 
 
 def _read_json(folder: Path, name: str) -> dict:

@@ -1,0 +1,237 @@
+"""cardiacai-flags: do low confidence and the other flags find bad results, and which limits should a model carry?
+
+Reads what cardiacai-evaluate wrote of patients that the network was not trained on. The limits are judged by leaving
+one patient out: those for a patient's stacks are chosen on all the others.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from CardiacAILib.errors import InputError
+from CardiacAILib.images.writer import write_json, write_text
+from CardiacAILib.labels import STRUCTURES
+
+from . import protocol
+from .protocol import Bootstrap
+
+#: Dice below which a structure of a stack is a bad result.
+BAD = 0.80
+#: Share of the good results that a limit may flag: what cries at every second picture is not heard.
+MOST_FALSE_ALARMS = 0.2
+RULE = (
+    f"A result is bad below a Dice of {BAD:.2f}. The limit is that confidence, in steps of .001, for which the share "
+    "of bad results below it less the share of good results below it is largest; at most a fifth of the good ones may "
+    "lie below it; of equal limits the highest, because a needless look costs less than a missed bad contour. Where no "
+    "bad result is known, that is the least confidence of any good one."
+)
+#: Flags that need the network's answer; all others are derived from the labels alone.
+FROM_NETWORK = ("low_confidence", "corrected", "window_edge")
+KEYS = tuple(s.key for s in STRUCTURES)
+HEAD = ("model", "version", "engine", "split", "network_sha256", "patients", "finished", "commit")
+
+
+def choose_limit(confidence: Sequence[float], bad: Sequence[bool]) -> float:
+    """The limit by `RULE`: results with less confidence are flagged. confidence: 0..1, one a result."""
+    confidence, bad = np.asarray(confidence, float), np.asarray(bad, bool)
+    good = confidence[~bad]
+    candidates = np.unique([0.0, *(np.floor(good * 1000) / 1000)])  # the highest that still spares a good result
+    best, found = -np.inf, 0.0
+    for limit in candidates:
+        false_alarms = np.mean(good < limit) if len(good) else 0.0
+        gain = (np.mean(confidence[bad] < limit) if bad.any() else 0.0) - false_alarms
+        if false_alarms <= MOST_FALSE_ALARMS and gain >= best - 1e-9:
+            best, found = gain, float(limit)
+    return round(found, 3)
+
+
+def left_out_limits(confidence, bad, patients) -> np.ndarray:
+    """For each result the limit chosen on all other patients."""
+    confidence, bad, patients = np.asarray(confidence), np.asarray(bad), np.asarray(patients)
+    limits = np.empty(len(patients))
+    for patient in np.unique(patients):
+        others = patients != patient
+        limits[~others] = choose_limit(confidence[others], bad[others])
+    return limits
+
+
+def alarms(flagged, bad, bootstrap: Bootstrap) -> dict:
+    """How a yes-or-no flag does: counts, and with intervals sensitivity, false_alarm_rate and youden (their
+    difference). better_than_chance: the interval of youden lies above zero; None where nothing is bad or good."""
+    flagged, bad = np.asarray(flagged, float), np.asarray(bad, float)
+
+    def share(of):
+        return lambda w: w @ (flagged * of) / (w @ of)
+
+    youden = bootstrap.interval(lambda w: share(bad)(w) - share(1 - bad)(w))
+    return {
+        "results": len(bad),
+        "bad": int(bad.sum()),
+        "found": int((flagged * bad).sum()),
+        "false_alarms": int((flagged * (1 - bad)).sum()),
+        "sensitivity": bootstrap.interval(share(bad)),
+        "false_alarm_rate": bootstrap.interval(share(1 - bad)),
+        "youden": youden,
+        "better_than_chance": None if youden["low"] is None else youden["low"] > 0,
+    }
+
+
+def separation(score, bad, patients, bootstrap: Bootstrap, shuffles: int = 5000) -> dict:
+    """Area under the ROC curve with its interval: how often a bad result has less score than a good one, half for ties.
+
+    p: the share of shuffles that do as well, whole patients' results being dealt to other patients. With few bad
+    results the bootstrap's interval is too short, and p is not: better_than_chance asks for an interval above .5 and
+    p below .05.
+    """
+    score, bad, patients = np.asarray(score, float), np.asarray(bad, float), np.asarray(patients)
+    lower = (score[:, None] < score[None, :]) + 0.5 * (score[:, None] == score[None, :])
+
+    def auc(w, bad=bad):
+        return ((w * bad) @ lower * (w * (1 - bad))).sum(axis=1) / ((w @ bad) * (w @ (1 - bad)))
+
+    found = bootstrap.interval(auc)
+    if found["value"] is None:
+        return found | {"better_than_chance": None, "p": None}
+    ones, rng = np.ones((1, len(bad))), np.random.default_rng(0)
+    dealt = (_deal(bad, patients, rng) for _ in range(shuffles))
+    as_good = sum(auc(ones, other)[0] >= found["value"] - 1e-4 for other in dealt)
+    p = round(float(1 + as_good) / (1 + shuffles), 4)
+    return found | {"better_than_chance": found["low"] is not None and found["low"] > 0.5 and p < 0.05, "p": p}
+
+
+def _deal(bad: np.ndarray, patients: np.ndarray, rng) -> np.ndarray:
+    """Exchanges the results of whole patients that have as many stacks, and the order of a patient's stacks."""
+    rows = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
+    dealt = bad.copy()
+    for count in {len(some) for some in rows}:
+        alike = np.array([some for some in rows if len(some) == count])
+        dealt[alike] = rng.permuted(bad[rng.permutation(alike)], axis=1)
+    return dealt
+
+
+def check(evaluations: dict[str, dict]) -> dict:
+    """The report on some evaluations (by name): limits for the metadata, and how flags do. Raises InputError."""
+    records = [record for evaluation in evaluations.values() for record in evaluation["records"]]
+    seen = [patient for evaluation in evaluations.values() for patient in evaluation["patients"]]
+    if len(set(seen)) < len(seen) or len(seen) < 3:
+        raise InputError("Limits need three patients or more, each in one evaluation only.")
+    patients = [record["patient"] for record in records]
+    bootstrap = Bootstrap(patients)
+    limits, structures, margins, flagged = {}, {}, [], []
+    for key in KEYS:
+        confidence = np.array([record[f"{key}_confidence"] for record in records])
+        bad = np.array([record[f"{key}_dice"] < BAD for record in records])
+        limits[key] = choose_limit(confidence, bad)
+        others = left_out_limits(confidence, bad, patients)
+        margins.append(confidence - others)
+        flagged.append(confidence < others)
+        structures[key] = {
+            "left_out": alarms(flagged[-1], bad, bootstrap),
+            "auc": separation(confidence, bad, patients, bootstrap),
+            "left_out_limits": sorted(set(others.tolist())),
+        }
+    any_bad = np.array([any(record[f"{key}_dice"] < BAD for key in KEYS) for record in records])
+    together = {
+        "left_out": alarms(np.any(flagged, axis=0), any_bad, bootstrap),
+        "auc": separation(np.min(margins, axis=0), any_bad, patients, bootstrap),
+    }
+    return {
+        "evaluations": {
+            name: {key: evaluation[key] for key in HEAD if key in evaluation}
+            for name, evaluation in evaluations.items()
+        },
+        **protocol.made(),
+        "rule": RULE,
+        "confidence_limits": limits,
+        "structures": structures,
+        "any_structure": together,
+        "as_shipped": _as_shipped(records, any_bad, bootstrap),
+        "stacks": [
+            {"patient": r["patient"], "phase": r["phase"], "flags": r["flags"]}
+            | {"bad": [key for key in KEYS if r[f"{key}_dice"] < BAD]}
+            | {"left_out_flags": [key for key, yes in zip(KEYS, flagged, strict=True) if yes[n]]}
+            for n, r in enumerate(records)
+        ],
+    }
+
+
+def _as_shipped(records: list[dict], any_bad: np.ndarray, bootstrap: Bootstrap) -> dict:
+    """The flags that the records carry, as groups and one by one, against any structure being bad."""
+    codes = sorted({code for record in records for code in record["flags"]})
+    groups = {
+        "any flag": codes,
+        "low_confidence": ["low_confidence"],
+        "from labels alone": [code for code in codes if code not in FROM_NETWORK],
+    }
+    groups |= {code: [code] for code in codes}
+    found = {}
+    for name, some in groups.items():
+        found[name] = alarms([not set(some).isdisjoint(r["flags"]) for r in records], any_bad, bootstrap)
+    if all("warnings" in record for record in records):
+        warned = [bool(record["warnings"]) for record in records]
+        found = {"any warning": alarms(warned, any_bad, bootstrap)} | found
+    return found
+
+
+def table(report: dict) -> str:
+    """A report as Markdown."""
+    sources = "; ".join(
+        f"{e['model']} {e['version']}, {e['split']}, {len(e['patients'])} patients"
+        for e in report["evaluations"].values()
+    )
+    lines = [f"{sources}. {report['rule']}", ""]
+    lines.append(
+        "Each patient's stacks under limits chosen on all other patients. In brackets 95 % intervals of a patient "
+        "bootstrap; p from dealing whole patients' results to other patients; better than chance: both say so."
+    )
+    lines.append("")
+    lines += ["| | limit | bad found | false alarms | AUC of confidence | p | better than chance |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    rows = [(s.name, report["confidence_limits"][s.key], report["structures"][s.key]) for s in STRUCTURES]
+    for name, limit, found in [*rows, ("any structure of a stack", None, report["any_structure"])]:
+        auc, p = found["auc"], found["auc"]["p"]
+        cells = [name, f"{limit:.3f}" if limit is not None else "", *_counts(found["left_out"])]
+        verdict = _WORDS[auc["better_than_chance"]]
+        lines.append(f"| {' | '.join(cells)} | {_cell(auc)} | {'-' if p is None else f'{p:.3f}'} | {verdict} |")
+    lines += ["", "Flags in the evaluated records against stacks with any bad structure:", ""]
+    lines += ["| | bad found | false alarms | sensitivity - false alarm rate | better than chance |"]
+    lines += ["|---|---|---|---|---|"]
+    for name, found in report["as_shipped"].items():
+        cells = [name, *_counts(found), _cell(found["youden"]), _WORDS[found["better_than_chance"]]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+_WORDS = {True: "yes", False: "no", None: "cannot be told"}
+
+
+def _counts(found: dict) -> tuple[str, str]:
+    return f"{found['found']} of {found['bad']}", f"{found['false_alarms']} of {found['results'] - found['bad']}"
+
+
+def _cell(figure: dict) -> str:
+    if figure["low"] is None:
+        return "-"
+    return f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="cardiacai-flags", description=__doc__)
+    parser.add_argument("evaluation", type=Path, nargs="+", help="JSON of cardiacai-evaluate, held-out patients")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="JSON file; the table goes beside it as .md")
+    arguments = parser.parse_args(argv)
+    try:
+        report = check({path.name: json.loads(path.read_text()) for path in arguments.evaluation})
+    except InputError as error:
+        parser.error(str(error))
+    write_text(arguments.out.with_suffix(".md"), table(report) + "\n")
+    write_json(arguments.out, report)
+    print(table(report))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,115 @@
+"""What every command that measures a model shares: which patients it may be judged on, and the head of its file."""
+
+import argparse
+import hashlib
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from .acdc import Case, list_cases
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model, the data, the split and what computes."""
+    parser.add_argument("model", help="name of a shipped model, or a model folder")
+    parser.add_argument("data", type=Path, help="ACDC folder with patients.csv and training/")
+    parser.add_argument(
+        "--split",
+        choices=("validation", "holdout"),
+        default="holdout",
+        help="validation patients (read once per model version), or those the model's training held out",
+    )
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--precision", default="f32")
+
+
+def open_model(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> tuple[object, list[Case]]:
+    """The engine and the cases it is judged on. Ends the command where the model's training held nobody out.
+
+    A model refitted on every patient has none left: its choices are judged on the weights of its first stage.
+    """
+    from CardiacAILib.engines import load_model, open_engine
+
+    engine = open_engine(load_model(arguments.model), arguments.engine, arguments.precision)
+    held_out = engine.model.metadata["training"]["held_out"]
+    cases = [
+        case
+        for case in list_cases(arguments.data)
+        if (case.split == "validation" if arguments.split == "validation" else case.patient in held_out)
+    ]
+    if not cases:
+        parser.error(
+            f"{engine.model.name} {engine.model.version} held no patient of {arguments.data} out. Take a model folder "
+            "published from the stage of training that did (cardiacai-publish)."
+        )
+    return engine, cases
+
+
+def head(engine, split: str, cases: list[Case]) -> dict:
+    """What a file of figures says of itself: JSON values."""
+    return {
+        "model": engine.model.name,
+        "version": engine.model.version,
+        "engine": f"{engine.name} {engine.precision}",
+        "split": split,
+        "network_sha256": hashlib.sha256(engine.model.network).hexdigest(),
+        "patients": sorted({case.patient for case in cases}),
+        **made(),
+    }
+
+
+def made() -> dict:
+    """When, on what machine and with what code."""
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": platform.machine(),
+        "commit": commit(),
+    }
+
+
+def commit() -> str:
+    """Of the code that runs; "+changes" where files differ from it; "" outside a git checkout."""
+
+    def git(*words: str) -> str:
+        folder = Path(__file__).parent
+        try:
+            return subprocess.run(["git", *words], capture_output=True, text=True, cwd=folder).stdout.strip()
+        except OSError:
+            return ""  # no git
+
+    name = git("rev-parse", "HEAD")
+    return name + "+changes" if name and git("status", "--porcelain", "--untracked-files=no", ".", "..") else name
+
+
+class Bootstrap:
+    """95 % intervals from resampling patients; all rows of a patient (phases, slices, sectors) stay together.
+
+    patients: one name a row. weights: (samples, rows), how often each row is in each draw.
+    """
+
+    def __init__(self, patients: Sequence[str], samples: int = 2000, seed: int = 0) -> None:
+        names, row_of = np.unique(np.asarray(patients), return_inverse=True)
+        draws = np.random.default_rng(seed).integers(len(names), size=(samples, len(names)))
+        counts = np.stack([np.bincount(draw, minlength=len(names)) for draw in draws])
+        self.weights = counts[:, row_of].astype(float)
+
+    def interval(self, statistic) -> dict:
+        """value, low, high; None where undefined. statistic: (n, rows) weights -> (n,) values, NaN where undefined.
+
+        Draws in which it is undefined (no bad result among them, say) are left out.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = statistic(np.ones((1, self.weights.shape[1])))[0]
+            drawn = statistic(self.weights)
+        drawn = drawn[np.isfinite(drawn)]
+        low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
+        return {key: plain(x) for key, x in (("value", value), ("low", low), ("high", high))}
+
+
+def plain(value: float | None) -> float | None:
+    """For JSON: None where there is no number."""
+    return round(float(value), 4) if value is not None and np.isfinite(value) else None
