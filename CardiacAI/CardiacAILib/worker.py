@@ -1,16 +1,26 @@
-"""The process in which Slicer's inference runs: it loads a model once and serves frame after frame.
+"""The process in which Slicer's inference runs: it loads a model once and serves job after job.
 
 A crash here leaves the scene unharmed, and a job can always be stopped. Started by `worker_client.WorkerClient`; it
 speaks JSON, one object a line, commands on stdin and events on stdout. Arrays go through .npy files in a folder that
-the client owns and removes.
+the client owns and removes; a file belongs to the client from the moment an event names it.
 
-Commands: {"do": "segment", "id", "image", "labels", "geometry", "model", "engine", "precision", "slice_axis"} and
-{"do": "cancel", "ids": [...]}. Closing stdin ends the process, in the middle of a job too.
-Events: {"event": "hello" | "progress" | "result" | "error", "id", ...}; a cancelled job ends as an error of kind
-"Cancelled".
+Commands:
+    {"do": "segment" | "function", "id", "image": file, "geometry", "model", "engine", "precision", "slice_axis"}
+        segment: one phase, image (k, j, i). function: a whole cine, image (t, k, j, i), mapped rather than loaded.
+    {"do": "cancel", "ids": [...]}
+Closing stdin ends the process, in the middle of a job too.
+Events:
+    {"event": "hello", "pid", "version", "python"}
+    {"event": "progress", "id", "fraction", "text"}
+    {"event": "phase", "id", "index", "labels": file}: of a function job, as each phase becomes final, in any order.
+    {"event": "result", "id", "measurements", "flags", "provenance"}, with "labels": file for a segment job; those of a
+        function job have all been told by then.
+    {"event": "error", "id", "kind", "message", "details"}; kind: a class in `errors`, "" for a bug. "Cancelled" ends a
+        cancelled job.
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -26,29 +36,42 @@ from pathlib import Path
 from . import __version__
 from .errors import Cancelled, CardiacAIError
 
-Job = Callable[[dict, Path, Callable[[float, str], None]], dict]
-"""job(command, folder of the arrays, progress) -> what the result event shall hold; plain JSON values."""
+Progress = Callable[[float, str], None]
+Tell = Callable[[dict], None]
+"""tell(event): sends an event of the job on the way; its id is added."""
+Job = Callable[[dict, Path, Progress, Tell], dict]
+"""job(command, folder of the arrays, progress, tell) -> what the result event shall hold; plain JSON values."""
 
 
-class SegmentJob:
-    """Does "segment" commands. The engine of the last one stays loaded."""
+class Jobs:
+    """Does "segment" and "function" commands. The engine of the last one stays loaded."""
 
     def __init__(self):
         self._key, self._engine = None, None
 
-    def __call__(self, command: dict, folder: Path, progress: Callable[[float, str], None]) -> dict:
-        """command: see the module. Returns labels (file name), measurements, flags, provenance."""
+    def __call__(self, command: dict, folder: Path, progress: Progress, tell: Tell) -> dict:
+        """command and what is told and returned: see the module."""
         import numpy as np
 
-        from .segment import segment
+        from .segment import segment, segment_cine
 
-        array = np.load(folder / command["image"], allow_pickle=False)
+        # A map, not a copy: of a cine, only the phase at hand is in memory.
+        array = np.asarray(np.load(folder / command["image"], mmap_mode="r", allow_pickle=False))
         volume = volume_of(array, command["geometry"])
         progress(0.0, "Loading the model")
-        result = segment(volume, self._open(command), slice_axis=command["slice_axis"], progress=progress)
-        np.save(folder / command["labels"], result.labels.array, allow_pickle=False)
-        return {
-            "labels": command["labels"],
+        engine, number = self._open(command), command["id"]
+        options = {"slice_axis": command["slice_axis"], "progress": progress}
+
+        def on_phase(index: int, labels) -> None:
+            name = write_labels(folder, f"{number}-{index}", labels)
+            tell({"event": "phase", "index": int(index), "labels": name})
+
+        if command["do"] == "segment":
+            result = segment(volume, engine, **options)
+            end = {"labels": write_labels(folder, f"{number}-labels", result.labels.array)}
+        else:
+            result, end = segment_cine(volume, engine, on_phase=on_phase, **options), {}
+        return end | {
             "measurements": [asdict(measurement) for measurement in result.measurements],
             "flags": [asdict(flag) for flag in result.flags],
             "provenance": result.provenance,
@@ -66,6 +89,14 @@ class SegmentJob:
             self._engine = open_engine(load_model(model), engine, precision)
             self._key = key
         return self._engine
+
+
+def write_labels(folder: Path, name: str, labels) -> str:
+    """Writes labels where the client will look for them; returns the file's name, for an event to tell."""
+    import numpy as np
+
+    np.save(folder / f"{name}.npy", labels, allow_pickle=False)
+    return f"{name}.npy"
 
 
 def geometry_of(volume) -> dict:
@@ -132,20 +163,24 @@ class Worker:
                 raise Cancelled("Stopped.")
             self._send({"event": "progress", "id": number, "fraction": float(fraction), "text": str(text)})
 
+        def tell(event: dict) -> None:
+            self._send({**event, "id": number})
+
         try:
             progress(0.0, "Starting")
-            self._send({"event": "result", "id": number, **self._job(command, self._folder, progress)})
+            end = {"event": "result", **self._job(command, self._folder, progress, tell)}
         except CardiacAIError as error:
-            self._send({"event": "error", "id": number, "kind": type(error).__name__, "message": str(error)})
+            end = {"event": "error", "kind": type(error).__name__, "message": str(error)}
         except Exception as error:
             message = f"Unexpected error: {type(error).__name__}: {error}"
-            details = traceback.format_exc()
-            self._send({"event": "error", "id": number, "kind": "", "message": message, "details": details})
+            end = {"event": "error", "kind": "", "message": message, "details": traceback.format_exc()}
+        tell(end)  # only now: an error at hand still holds the image's file open, and Windows removes no open file
         self._cancelled.discard(number)
 
     def _send(self, event: dict) -> None:
-        self._events.write(json.dumps(event) + "\n")
-        self._events.flush()
+        with contextlib.suppress(OSError):  # the client is gone; `_read` hears it, cleans up and ends the process
+            self._events.write(json.dumps(event) + "\n")
+            self._events.flush()
 
 
 def take_streams():
@@ -171,7 +206,7 @@ def main(arguments: list[str] | None = None) -> None:
     faulthandler.enable()  # a crash in native code leaves its trace on stderr, which the client shows
     parser = argparse.ArgumentParser(description="Cardiac AI's inference process; started by Slicer's panels.")
     parser.add_argument("folder", type=Path, help="where the arrays lie")
-    parser.add_argument("--jobs", default=f"{__name__}:SegmentJob", help="module:class of what to do (for tests)")
+    parser.add_argument("--jobs", default=f"{__name__}:Jobs", help="module:class of what to do (for tests)")
     options = parser.parse_args(arguments)
     module, name = options.jobs.split(":")
     job = getattr(importlib.import_module(module), name)()

@@ -9,12 +9,14 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from . import errors
 from .engines import model_folder
 from .errors import Cancelled, CardiacAIError, EngineError, OutputError
+from .flags import Flag
 from .images.volume import Volume
 from .measure import Measurement
-from .flags import Flag
 from .segment import Segmentation
 from .worker import geometry_of
 from .worker_process import WorkerProcess, remove_stale_folders
@@ -22,18 +24,35 @@ from .worker_process import WorkerProcess, remove_stale_folders
 
 @dataclass(frozen=True)
 class Event:
-    """One thing the worker said. kind: "hello", "progress", "result" or "error"; job: the number `segment` gave.
+    """One thing the worker said. kind: "hello", "progress", "phase", "result" or "error"; job: its number.
 
-    A job ends with exactly one result or error; `errors.Cancelled` is the error of a job that was stopped.
+    "phase", of a `function` job: phase `index` (from 0) is final, labels uint8 (k, j, i). A job ends with exactly one
+    result or error, and nothing comes after it; `errors.Cancelled` is the error of a job that was stopped.
     """
 
     kind: str
     job: int | None = None
     fraction: float = 0.0
     text: str = ""
+    index: int | None = None
+    labels: np.ndarray | None = None
     result: Segmentation | None = None
     error: CardiacAIError | None = None
     details: str = ""
+
+
+class _Job:
+    """A job under way. labels: on the volume's grid, as far as they have arrived; missing: phases still to come."""
+
+    def __init__(self, volume: Volume, phases: int):
+        self.volume, self.missing = volume, set(range(phases))
+        self.labels = np.zeros(volume.array.shape, np.uint8) if phases else None
+
+    def take(self, index: int, labels: np.ndarray) -> np.ndarray:
+        """Keeps the labels of one phase; returns them."""
+        self.labels[index] = labels
+        self.missing.discard(index)
+        return self.labels[index]
 
 
 class WorkerClient:
@@ -54,7 +73,7 @@ class WorkerClient:
         self._environment = environment or {}
         self._process: WorkerProcess | None = None
         self._close = None
-        self._jobs: dict[int, Volume] = {}
+        self._jobs: dict[int, _Job] = {}
         self._last = 0
         self._events: list[Event] = []
 
@@ -69,7 +88,7 @@ class WorkerClient:
         return self._process.popen.pid if self._process else None
 
     def start(self) -> None:
-        """Starts the process where none runs; `segment` does it by itself. Raises EngineError, OutputError."""
+        """Starts the process where none runs; jobs do it by themselves. Raises EngineError, OutputError."""
         if self._process is None:
             remove_stale_folders()
             self._process = WorkerProcess(self._command, self._options, self._environment)
@@ -90,30 +109,22 @@ class WorkerClient:
         model: folder or name of a shipped one. The rest: see `engines.open_engine` and `segment.segment`.
         Raises EngineError when no process can be started, OutputError when the image cannot be written for it.
         """
-        self._events = self.poll()  # what a process that has died meanwhile left to say
-        if self._process and not self._process.folder.is_dir():  # a cleaner of temporary files was there
-            self._events += self._end_all(OutputError("The job's temporary folder was removed. Start it again."))
-            self._forget_process()
-        if self._process and self._process.stopping:  # do not let the new job die with the one that is being stopped
-            self._forget_process()
-        self.start()
-        self._last += 1
-        folder = model_folder(model)  # absolute: the process runs elsewhere
-        number = self._last
-        command = {
-            "id": number,
-            "do": "segment",
-            "image": f"{number}.npy",
-            "labels": f"{number}-labels.npy",
-            "geometry": geometry_of(volume),
-            "model": str(folder if folder.is_dir() else model),
-            "engine": engine,
-            "precision": precision,
-            "slice_axis": slice_axis,
-        }
-        self._process.submit(command, volume.array)
-        self._jobs[number] = volume
-        return number
+        return self._submit("segment", _Job(volume, 0), model, engine, precision, slice_axis)
+
+    def function(
+        self,
+        volume: Volume,
+        *,
+        model: str,
+        engine: str = "auto",
+        precision: str = "f32",
+        slice_axis: str | None = None,
+    ) -> int:
+        """Sends a cine (t, k, j, i) off and returns the job's number. The rest is as for `segment`.
+
+        Its phases are told one by one; the result holds the labels of all, flags and provenance, but no measurements.
+        """
+        return self._submit("function", _Job(volume, len(volume.array)), model, engine, precision, slice_axis)
 
     def poll(self) -> list[Event]:
         """What happened since the last call; never waits."""
@@ -135,14 +146,47 @@ class WorkerClient:
 
         The process stops at the next slice and keeps its model; if it has not after `CANCEL_SECONDS`, it is killed.
         """
-        self._events += self._end_all(Cancelled("Stopped."))
+        self._end_cancelled()
         if self._process:
             self._process.cancel()
 
     def stop(self) -> None:
         """Ends the process at once, jobs or not, and removes its files. The client can be used again."""
-        self._events += self._end_all(Cancelled("Stopped."))
+        self._end_cancelled()
         self._forget_process()
+
+    def _submit(self, what: str, job: _Job, model: str, engine: str, precision: str, slice_axis: str | None) -> int:
+        self._events = self.poll()  # what a process that has died meanwhile left to say
+        if self._process and not self._process.folder.is_dir():  # a cleaner of temporary files was there
+            self._events += self._end_all(OutputError("The job's temporary folder was removed. Start it again."))
+            self._forget_process()
+        if self._process and self._process.stopping:  # do not let the new job die with the one that is being stopped
+            self._forget_process()
+        self.start()
+        self._last += 1
+        folder = model_folder(model)  # absolute: the process runs elsewhere
+        number = self._last
+        command = {
+            "id": number,
+            "do": what,
+            "image": f"{number}.npy",
+            "geometry": geometry_of(job.volume),
+            "model": str(folder if folder.is_dir() else model),
+            "engine": engine,
+            "precision": precision,
+            "slice_axis": slice_axis,
+        }
+        self._process.submit(command, job.volume.array)
+        self._jobs[number] = job
+        return number
+
+    def _end_cancelled(self) -> None:
+        """Phases that have arrived are still told; a result that has is too late."""
+        stopped = Cancelled("Stopped.")
+        self._events = [
+            Event("error", event.job, error=stopped) if event.kind == "result" else event for event in self.poll()
+        ]
+        self._events += self._end_all(stopped)
 
     def _forget_process(self) -> None:
         if self._close:
@@ -162,16 +206,23 @@ class WorkerClient:
             return []
         if kind == "progress":
             return [Event("progress", number, message["fraction"], message["text"])]
-        volume = self._jobs.pop(number)
+        job = self._jobs[number]
+        if kind == "phase":
+            index = message["index"]
+            return [Event("phase", number, index=index, labels=job.take(index, message["labels"]))]
+        del self._jobs[number]
+        if kind == "result" and not job.missing:
+            return [Event("result", number, 1.0, result=_segmentation(job, message))]
         if kind == "result":
-            return [Event("result", number, 1.0, result=_segmentation(volume, message))]
-        error = getattr(errors, message["kind"] or "CardiacAIError")(message["message"])
+            error = EngineError(f"{len(job.missing)} phases did not arrive. Start the job again.")
+        else:
+            error = getattr(errors, message["kind"] or "CardiacAIError")(message["message"])
         return [Event("error", number, error=error, details=message.get("details", ""))]
 
 
-def _segmentation(volume: Volume, message: dict) -> Segmentation:
+def _segmentation(job: _Job, message: dict) -> Segmentation:
     return Segmentation(
-        labels=volume.with_array(message["labels"]),
+        labels=job.volume.with_array(message.get("labels", job.labels)),
         measurements=tuple(Measurement(**values) for values in message["measurements"]),
         flags=tuple(Flag(**values) for values in message["flags"]),
         provenance=message["provenance"],

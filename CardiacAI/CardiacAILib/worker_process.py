@@ -126,19 +126,25 @@ class WorkerProcess:
         """
         import numpy as np
 
-        if message["event"] == "result":
+        ended, number, name = message["event"] in ("result", "error"), message.get("id"), message.get("labels")
+        if name:
             try:
-                message["labels"] = np.load(self.folder / message["labels"], allow_pickle=False)
+                message["labels"] = np.load(self.folder / name, allow_pickle=False)
             except (OSError, ValueError, EOFError) as error:
                 text = f"The result cannot be read from {self.folder}: {error}. Start the job again."
-                message = {"event": "error", "id": message["id"], "kind": "OutputError", "message": text}
-        if message["event"] in ("result", "error"):
+                message = {"event": "error", "id": number, "kind": "OutputError", "message": text}
+                if not ended:  # nobody wants its other phases
+                    self._send({"do": "cancel", "ids": [number]})
+            self._remove(name)
+        if ended:
             with self._lock:
-                self._outstanding.discard(message["id"])
-            for path in (f"{message['id']}.npy", f"{message['id']}-labels.npy"):
-                with contextlib.suppress(OSError):  # held by a virus scanner, say; it goes with the folder
-                    (self.folder / path).unlink(missing_ok=True)
+                self._outstanding.discard(number)
+            self._remove(f"{number}.npy")
         return message
+
+    def _remove(self, name: str) -> None:
+        with contextlib.suppress(OSError):  # held by a virus scanner, say; it goes with the folder
+            (self.folder / name).unlink(missing_ok=True)
 
     def _keep_folder_young(self) -> None:
         """So that no other session's `remove_stale_folders` takes it from a process that has long had nothing to do."""

@@ -29,6 +29,7 @@ def scene(tmp_path):
         Colors=slicer.vtkMRMLColorLogic(),
         Volumes=slicer.vtkSlicerVolumesLogic(),
         Segmentations=slicer.vtkSlicerSegmentationsModuleLogic(),
+        Sequences=slicer.vtkSlicerSequencesLogic(),  # scrolls, as in the app
     )
     for name, logic in vars(logics).items():
         logic.SetMRMLApplicationLogic(application)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from mrml_grids import GEOMETRIES, random_labels
 
+from CardiacAILib.flags import Flag
 from CardiacAILib.labels import CONVENTION
 from CardiacAILib.measure import measure
 from CardiacAILib.mrml import heart_center, measurements_to_table, place_beside, record_result, recorded_flags
-from CardiacAILib.flags import Flag
 from CardiacAILib.segment import Segmentation
 
 

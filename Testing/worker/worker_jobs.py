@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from CardiacAILib.errors import InputError
+from CardiacAILib.worker import write_labels
 
 
 class TestJob:
@@ -18,17 +19,43 @@ class TestJob:
     def __init__(self):
         self.calls = 0
 
-    def __call__(self, command, folder, progress):
+    def __call__(self, command, folder, progress, tell):
         self.calls += 1
-        array = np.load(folder / command["image"])
+        labels = (np.load(folder / command["image"]) > 0).astype(np.uint8)
+        if command["do"] == "function":
+            return self._function(command, folder, progress, tell, labels)
         getattr(self, f"_{command['model']}", lambda progress: None)(progress)
-        np.save(folder / command["labels"], (array > 0).astype(np.uint8))
         return {
-            "labels": command["labels"],
+            "labels": write_labels(folder, f"{command['id']}-labels", labels),
             "measurements": [{"key": "lv_mass", "name": "LV mass", "value": 101.5, "unit": "g"}],
+            **self._said(command),
+        }
+
+    def _said(self, command):
+        return {
             "flags": [{"code": "apex", "severity": "warning", "message": "The apex is missing."}],
             "provenance": {"calls": self.calls, "pid": os.getpid(), "command": command},
         }
+
+    def _function(self, command, folder, progress, tell, labels):
+        """Thresholds a cine, last phase first; in the middle of it misbehaves on request."""
+        model, count = command["model"], len(labels)
+        for done, index in enumerate(reversed(range(count))):
+            if model != "deaf" or done < count // 2:
+                progress(done / count, f"phase {done + 1} of {count}, 3 s left")
+            else:
+                time.sleep(0.1)
+            if done == count // 2:
+                getattr(self, f"_{model}", lambda progress: None)(progress)
+            if model == "forgets" and done == 1:
+                continue
+            name = write_labels(folder, f"{command['id']}-{index}", labels[index])
+            if model == "torn" and done == 1:
+                (folder / name).write_bytes(b"torn")
+            tell({"event": "phase", "index": index, "labels": name})
+            if model == "torn":
+                time.sleep(0.05)
+        return {"measurements": [], **self._said(command)}
 
     def _noise(self, progress):
         """Everything a library can do to stdout, and what it might try on stdin."""

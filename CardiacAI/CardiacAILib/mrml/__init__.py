@@ -4,26 +4,48 @@ The scene is always taken from the node, never from `slicer.mrmlScene`, so every
 Nothing heavy is imported until a function is called.
 """
 
+from .function import FunctionNodes, function_nodes, function_to_nodes
 from .results import (
     heart_center,
-    measurements_to_table,
     place_beside,
     record_result,
     recorded_flags,
+    recorded_phases,
     recorded_provenance,
 )
+from .segmentation_sequences import (
+    labels_to_segmentation_sequence,
+    segmentation_proxy,
+    segmentation_sequence_to_labels,
+    segmented_phases,
+)
 from .segmentations import labels_to_segmentation, segmentation_to_labels
+from .sequences import browse, cine_from_sequence, cine_to_sequence, empty_cine, sequence_of
+from .tables import measurements_to_table
 from .volumes import volume_from_node, volume_to_node
 
 __all__ = [
+    "FunctionNodes",
+    "browse",
+    "cine_from_sequence",
+    "cine_to_sequence",
+    "empty_cine",
+    "function_nodes",
+    "function_to_nodes",
     "heart_center",
     "labels_to_segmentation",
+    "labels_to_segmentation_sequence",
     "measurements_to_table",
     "place_beside",
     "record_result",
     "recorded_flags",
+    "recorded_phases",
     "recorded_provenance",
+    "segmentation_proxy",
+    "segmentation_sequence_to_labels",
     "segmentation_to_labels",
+    "segmented_phases",
+    "sequence_of",
     "volume_from_node",
     "volume_to_node",
 ]

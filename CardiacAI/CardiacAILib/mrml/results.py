@@ -1,69 +1,63 @@
-"""Numbers, provenance and the place of results in the scene."""
+"""What a result remembers of how it was made, and its place in the scene."""
+
+from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..images.volume import Volume
-from ..labels import CONVENTION
 from ..flags import Flag
-from ..segment import Segmentation
+from ..images.volume import Volume
+
+if TYPE_CHECKING:
+    from ..function import CineFunction
+    from ..segment import Segmentation
 
 #: Attributes of result nodes: JSON of `Segmentation.provenance` and `Segmentation.flags`, saved with the scene.
 PROVENANCE = "CardiacAI.Provenance"
 FLAGS = "CardiacAI.Flags"
-
-#: Column name, title and description. Names are for programs and stay; titles are what a reader sees.
-_COLUMNS = (
-    ("name", "Measurement", "What was measured"),
-    ("value", "Value", "Rounded to 0.01"),
-    ("unit", "Unit", "mL or g"),
-)
+#: JSON of the indices of end-diastole and end-systole, from 0; only on results of a cine.
+PHASES = "CardiacAI.Phases"
 
 
-def measurements_to_table(result: Segmentation, table_node) -> None:
-    """Fills a vtkMRMLTableNode, one row a measurement: name, value, unit. Earlier contents are replaced.
+def record_result(node, result: Segmentation | CineFunction) -> None:
+    """Writes provenance, flags and the chosen phases onto a result node, so that a saved scene can still tell.
 
-    The convention behind the numbers becomes the node's description.
+    Of a cine, the segmentation sequence node is the one to write on: its proxy shows one phase after another.
     """
-    import vtk
-
-    names, values, units = vtk.vtkStringArray(), vtk.vtkDoubleArray(), vtk.vtkStringArray()
-    for measurement in result.measurements:
-        names.InsertNextValue(measurement.name)
-        values.InsertNextValue(round(measurement.value, 2))  # a voxel is about 0.02 mL: more digits would only pretend
-        units.InsertNextValue(measurement.unit)
-    modified = table_node.StartModify()
-    try:
-        table_node.RemoveAllColumns()
-        for (name, title, description), column in zip(_COLUMNS, (names, values, units), strict=True):
-            column.SetName(name)
-            table_node.AddColumn(column)
-            table_node.SetColumnTitle(name, title)
-            table_node.SetColumnDescription(name, description)
-        table_node.SetUseColumnTitleAsColumnHeader(True)
-        table_node.SetDescription(CONVENTION)
-        table_node.SetLocked(True)
-    finally:
-        table_node.EndModify(modified)
-
-
-def record_result(node, result: Segmentation) -> None:
-    """Writes provenance and flags onto a result node, so that a saved scene can still tell."""
     node.SetAttribute(PROVENANCE, json.dumps(result.provenance, sort_keys=True))
-    node.SetAttribute(FLAGS, json.dumps([asdict(flag) for flag in result.flags]))
+    node.SetAttribute(FLAGS, flags_to_text(result.flags))
+    phases = getattr(result, "ed", None), getattr(result, "es", None)
+    node.SetAttribute(PHASES, None if None in phases else json.dumps(phases))
 
 
 def recorded_flags(node) -> tuple[Flag, ...] | None:
     """The flags on a result node; None where it is nobody's result."""
     text = node.GetAttribute(FLAGS)
-    return None if text is None else tuple(Flag(**values) for values in json.loads(text))
+    return None if text is None else flags_from_text(text)
 
 
 def recorded_provenance(node) -> dict:
     """The provenance on a result node; empty where it is nobody's result."""
     return json.loads(node.GetAttribute(PROVENANCE) or "{}")
+
+
+def recorded_phases(node) -> tuple[int, int] | None:
+    """End-diastole and end-systole (from 0) of the result of a cine; None on any other node."""
+    text = node.GetAttribute(PHASES)
+    return tuple(json.loads(text)) if text else None
+
+
+def flags_to_text(flags: tuple[Flag, ...]) -> str:
+    """JSON, as attributes hold it."""
+    return json.dumps([asdict(flag) for flag in flags])
+
+
+def flags_from_text(text: str) -> tuple[Flag, ...]:
+    """The flags that `flags_to_text` wrote."""
+    return tuple(Flag(**values) for values in json.loads(text))
 
 
 def heart_center(labels: Volume) -> tuple[float, float, float] | None:

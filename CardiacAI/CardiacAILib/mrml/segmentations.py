@@ -10,9 +10,9 @@ from ..errors import InputError
 from ..images.segmentation_header import terminology_entry
 from ..images.volume import Volume
 from ..labels import STRUCTURES, Structure
-from .volumes import array_of, image_of, local_matrix, to_vtk, transform_matrix, volume_from_node
+from .volumes import image_of, local_matrix, to_vtk, transform_matrix, view_of, volume_from_node
 
-_LABELMAP = "Binary labelmap"
+LABELMAP = "Binary labelmap"
 
 
 def labels_to_segmentation(labels: Volume, segmentation_node, volume_node) -> None:
@@ -27,15 +27,11 @@ def labels_to_segmentation(labels: Volume, segmentation_node, volume_node) -> No
         raise InputError(f"'{volume_node.GetName()}' changed its size while it was being segmented. Segment it again.")
     modified = segmentation_node.StartModify()
     try:
-        segmentation_node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-        segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-        segmentation_node.SetNodeReferenceID(
-            segmentation_node.GetReferenceImageGeometryReferenceRole(), volume_node.GetID()
-        )
-        _replace_segments(segmentation_node.GetSegmentation(), labels.array, local_matrix(volume_node))
+        belong_to(segmentation_node, volume_node)
+        replace_segments(segmentation_node.GetSegmentation(), labels.array, local_matrix(volume_node))
     finally:
         segmentation_node.EndModify(modified)
-    _set_display(segmentation_node)
+    set_display(segmentation_node)
 
 
 def segmentation_to_labels(segmentation_node, volume_node) -> Volume:
@@ -45,45 +41,47 @@ def segmentation_to_labels(segmentation_node, volume_node) -> Volume:
     Where segments overlap, the one later in `labels.STRUCTURES` wins. Raises InputError when none is there, or when a
     non-linear transform lies between segmentation and volume.
     """
-    import slicer
-
-    segmentation = segmentation_node.GetSegmentation()
-    if not segmentation.ContainsRepresentation(_LABELMAP):
-        segmentation_node.CreateBinaryLabelmapRepresentation()  # drawn as surfaces
-    found = {structure: _find_segment(segmentation, structure) for structure in STRUCTURES}
-    if not any(found.values()):
-        names = ", ".join(structure.name for structure in STRUCTURES)
-        raise InputError(f"'{segmentation_node.GetName()}' has none of the segments {names}.")
     grid = volume_from_node(volume_node)
-    reference = _reference_image(segmentation_node, volume_node)
+    between = transform_matrix(
+        volume_node.GetParentTransformNode(), segmentation_node.GetParentTransformNode(), segmentation_node
+    )
+    reference = reference_image(between @ local_matrix(volume_node), grid.array.shape)
     labels = np.zeros(grid.array.shape, np.uint8)
-    for structure, segment_id in found.items():
-        if segment_id is None:
-            continue
-        drawn, placed = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-        # The logic's method of a similar name returns the whole shared layer, other structures included.
-        if not segmentation_node.GetBinaryLabelmapRepresentation(segment_id, drawn):
-            raise InputError(f"Segment '{structure.name}' of '{segmentation_node.GetName()}' has no binary labelmap.")
-        if min(drawn.GetDimensions()) < 1:  # an empty segment has an empty extent
-            continue
-        if not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-            drawn, reference, placed
-        ):
-            raise InputError(f"Segment '{structure.name}' could not be mapped to '{volume_node.GetName()}'.")
-        labels[array_of(placed) > 0] = structure.value
+    if not read_segments(segmentation_node, reference, labels):
+        raise InputError(f"'{segmentation_node.GetName()}' has {NO_SEGMENTS}")
     return grid.with_array(labels)
 
 
-def _replace_segments(segmentation, array: np.ndarray, matrix: np.ndarray) -> None:
+#: The end of a refusal.
+NO_SEGMENTS = f"none of the segments {', '.join(structure.name for structure in STRUCTURES)}."
+
+
+def belong_to(segmentation_node, volume_node) -> None:
+    """The volume becomes reference geometry and source; what is drawn moves with it."""
+    segmentation_node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+    segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+    segmentation_node.SetNodeReferenceID(
+        segmentation_node.GetReferenceImageGeometryReferenceRole(), volume_node.GetID()
+    )
+
+
+def replace_segments(segmentation, array: np.ndarray, matrix: np.ndarray) -> None:
+    """Puts the three structures into a vtkSegmentation as `labels_to_segmentation` describes it.
+
+    array: labels (k, j, i). matrix: 4x4 from voxel index to RAS. The labelmap is cropped to what is labelled; its
+    voxels stay where they are.
+    """
     import slicer
 
     for structure in STRUCTURES:
         if segmentation.GetSegment(structure.key):
             segmentation.RemoveSegment(structure.key)
-    if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != _LABELMAP:
-        segmentation.CreateRepresentation(_LABELMAP)  # the user's own segments, drawn as surfaces
-    segmentation.SetSourceRepresentationName(_LABELMAP)
-    shared = image_of(array.astype(np.uint8), slicer.vtkOrientedImageData())
+    if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != LABELMAP:
+        segmentation.CreateRepresentation(LABELMAP)  # the user's own segments, drawn as surfaces
+    segmentation.SetSourceRepresentationName(LABELMAP)
+    shared = slicer.vtkOrientedImageData()
+    box = _bounding_box(array)
+    image_of(array[box].astype(np.uint8), shared, tuple(side.start for side in box))
     shared.SetImageToWorldMatrix(to_vtk(matrix))
     for structure in STRUCTURES:
         segment = slicer.vtkSegment()
@@ -93,25 +91,56 @@ def _replace_segments(segmentation, array: np.ndarray, matrix: np.ndarray) -> No
         # Else an edit of the terminology would rename and recolour the segment:
         segment.SetNameAutoGenerated(False)
         segment.SetColorAutoGenerated(False)
-        segment.AddRepresentation(_LABELMAP, shared)  # one image, three values: one layer
+        segment.AddRepresentation(LABELMAP, shared)  # one image, three values: one layer
         segment.SetLabelValue(structure.value)
         segmentation.AddSegment(segment, structure.key)
 
 
-def _reference_image(segmentation_node, volume_node):
-    """The volume's grid in the segmentation's own coordinates; scalars are not looked at, but must be there."""
+def read_segments(segmentation_node, reference, labels: np.ndarray) -> bool:
+    """Writes the structures of a segmentation node into labels (k, j, i); whether any of them is there at all.
+
+    reference: from `reference_image`, of labels' shape. How structures are known: see `segmentation_to_labels`.
+    """
     import slicer
 
-    between = transform_matrix(
-        volume_node.GetParentTransformNode(), segmentation_node.GetParentTransformNode(), segmentation_node
-    )
-    shape = volume_node.GetImageData().GetDimensions()[::-1]
+    segmentation = segmentation_node.GetSegmentation()
+    found = [(structure, find_segment(segmentation, structure)) for structure in STRUCTURES]
+    found = [(structure, segment_id) for structure, segment_id in found if segment_id]
+    if found and not segmentation.ContainsRepresentation(LABELMAP):
+        segmentation_node.CreateBinaryLabelmapRepresentation()  # drawn as surfaces
+    for structure, segment_id in found:
+        drawn, placed = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+        # The logic's method of a similar name returns the whole shared layer, other structures included.
+        if not segmentation_node.GetBinaryLabelmapRepresentation(segment_id, drawn):
+            raise InputError(f"Segment '{structure.name}' of '{segmentation_node.GetName()}' has no binary labelmap.")
+        if min(drawn.GetDimensions()) < 1:  # an empty segment has an empty extent
+            continue
+        if not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+            drawn, reference, placed
+        ):
+            raise InputError(f"Segment '{structure.name}' of '{segmentation_node.GetName()}' could not be mapped.")
+        labels[view_of(placed) > 0] = structure.value
+    return bool(found)
+
+
+def reference_image(matrix: np.ndarray, shape: tuple[int, int, int]):
+    """A vtkOrientedImageData to map segments to. matrix: 4x4 from voxel index to the segmentation's coordinates."""
+    import slicer
+
+    # Scalars are not looked at, but must be there.
     image = image_of(np.zeros(shape, np.uint8), slicer.vtkOrientedImageData())
-    image.SetImageToWorldMatrix(to_vtk(between @ local_matrix(volume_node)))
+    image.SetImageToWorldMatrix(to_vtk(matrix))
     return image
 
 
-def _find_segment(segmentation, structure: Structure) -> str | None:
+def _bounding_box(array: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box about all labels; one voxel where there is none."""
+    drawn = [np.flatnonzero(array.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(slice(found[0], found[-1] + 1) if len(found) else slice(0, 1) for found in drawn)
+
+
+def find_segment(segmentation, structure: Structure) -> str | None:
+    """Id of the segment of a vtkSegmentation that is this structure: by id, else by code, else by name."""
     if segmentation.GetSegment(structure.key):
         return structure.key
     ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
@@ -121,14 +150,17 @@ def _find_segment(segmentation, structure: Structure) -> str | None:
     return segmentation.GetSegmentIdBySegmentName(structure.name) or None
 
 
-def _set_display(segmentation_node) -> None:
-    """Outline and a light fill, so that the image under it stays readable. A reader's own settings are kept."""
+def set_display(segmentation_node) -> None:
+    """Makes the display where there is none. A reader's own settings are kept."""
     if segmentation_node.GetDisplayNode():
         return
     segmentation_node.CreateDefaultDisplayNodes()
-    display = segmentation_node.GetDisplayNode()
-    if display is None:  # a node outside a scene
-        return
-    display.SetOpacity2DFill(0.25)
-    display.SetOpacity2DOutline(1.0)
-    display.SetPreferredDisplayRepresentationName2D(_LABELMAP)
+    if segmentation_node.GetDisplayNode():  # else a node outside a scene
+        outline(segmentation_node.GetDisplayNode())
+
+
+def outline(display_node) -> None:
+    """Outline and a light fill, so that the image under it stays readable."""
+    display_node.SetOpacity2DFill(0.25)
+    display_node.SetOpacity2DOutline(1.0)
+    display_node.SetPreferredDisplayRepresentationName2D(LABELMAP)

@@ -21,19 +21,23 @@ def volume_from_node(node) -> Volume:
     Raises InputError for anything but one scalar image on a regular grid: label maps, colour and vector images,
     multi-volumes, empty nodes, non-linear parent transforms, sheared grids.
     """
-    image = _image_data(node)
-    matrix = world_matrix(node)
+    image = image_data(node)
+    return volume_on(world_matrix(node), array_of(image), node.GetName())
+
+
+def volume_on(matrix: np.ndarray, array: np.ndarray, name: str) -> Volume:
+    """Voxels whose index a 4x4 matrix takes to RAS millimetres, as a `Volume`. name: who the InputError is about."""
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     if not np.all(np.isfinite(matrix)) or spacing.min() <= 0:
-        raise InputError(f"'{node.GetName()}' has no usable voxel size. Set its spacing in the Volumes module.")
+        raise InputError(f"'{name}' has no usable voxel size. Set its spacing in the Volumes module.")
     direction = matrix[:3, :3] / spacing
     if np.abs(direction.T @ direction - np.eye(3)).max() > _SHEAR:
         raise InputError(
-            f"The axes of '{node.GetName()}' are not at right angles (gantry tilt, or a transform that shears). "
+            f"The axes of '{name}' are not at right angles (gantry tilt, or a transform that shears). "
             "Resample it to a regular grid first, with the module Resample Scalar/Vector/DWI Volume."
         )
     return Volume(
-        array=array_of(image),
+        array=array,
         spacing=tuple(float(s) for s in spacing),
         origin=tuple(float(x) for x in _LPS @ matrix[:3, 3]),
         direction=_LPS @ direction,
@@ -99,17 +103,25 @@ def to_vtk(array: np.ndarray):
 
 def array_of(image) -> np.ndarray:
     """Voxels of a vtkImageData as a (k, j, i) copy, whatever extent it starts at."""
+    return view_of(image).copy()
+
+
+def view_of(image) -> np.ndarray:
+    """Voxels of a vtkImageData as (k, j, i), not copied: to be read while the image lives."""
     from vtk.util.numpy_support import vtk_to_numpy
 
-    flat = vtk_to_numpy(image.GetPointData().GetScalars())
-    return flat.reshape(image.GetDimensions()[::-1]).copy()
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
 
 
-def image_of(array: np.ndarray, image):
-    """Puts a copy of a (k, j, i) array into a vtkImageData (or a kind of it), extent from zero; returns the image."""
+def image_of(array: np.ndarray, image, first: tuple[int, int, int] = (0, 0, 0)):
+    """Puts a copy of a (k, j, i) array into a vtkImageData (or a kind of it) and returns it.
+
+    first: index (k, j, i) of the array's first voxel, where the extent starts.
+    """
     from vtk.util.numpy_support import numpy_to_vtk
 
-    image.SetExtent(0, array.shape[2] - 1, 0, array.shape[1] - 1, 0, array.shape[0] - 1)
+    extent = zip(first[::-1], array.shape[::-1], strict=True)
+    image.SetExtent(*(bound for start, size in extent for bound in (start, start + size - 1)))
     if array.dtype == bool:
         array = array.astype(np.uint8)
     scalars = numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True)
@@ -118,7 +130,8 @@ def image_of(array: np.ndarray, image):
     return image
 
 
-def _image_data(node):
+def image_data(node):
+    """The vtkImageData of one greyscale image; the rest of `volume_from_node`'s refusals."""
     if node is None:
         raise InputError("No volume is selected.")
     if not node.IsA("vtkMRMLScalarVolumeNode"):
