@@ -26,7 +26,7 @@ class CardiacAI(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Cardiac AI")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
-        self.parent.dependencies = ["Terminologies"]
+        self.parent.dependencies = ["Sequences", "Terminologies"]
         self.parent.contributors = ["CardiacAI developers"]
         self.parent.helpText = _(
             "Cardiac MR to measurements a reader can check. This module shows the models and their terms, the engines, "
@@ -63,6 +63,7 @@ class CardiacAIWidget(ScriptedLoadableModuleWidget):
         self.logic = CardiacAILogic()
         self.ui.segmentButton.connect("clicked(bool)", self.onSegmentButton)
         self.ui.demoButton.connect("clicked(bool)", self.onDemoButton)
+        self.ui.demoCineButton.connect("clicked(bool)", self.onDemoCineButton)
         self.ui.installButton.connect("clicked(bool)", self.onInstallButton)
         self.ui.wheelButton.connect("clicked(bool)", self.onWheelButton)
         self.ui.removeButton.connect("clicked(bool)", self.onRemoveButton)
@@ -101,6 +102,10 @@ class CardiacAIWidget(ScriptedLoadableModuleWidget):
     def onDemoButton(self) -> None:
         with slicer.util.tryWithErrorDisplay(_("The demo heart could not be made."), waitCursor=True):
             self.logic.loadDemoHeart()
+
+    def onDemoCineButton(self) -> None:
+        with slicer.util.tryWithErrorDisplay(_("The demo cine could not be made."), waitCursor=True):
+            self.logic.loadDemoCine()
 
     def onInstallButton(self) -> None:
         self._install("")
@@ -172,17 +177,17 @@ class CardiacAILogic(ScriptedLoadableModuleLogic):
         return _("Best first:") + f"<ul>{''.join(lines)}</ul>"
 
     def headlessWords(self) -> list[str]:
-        """What starts this Slicer with the batch script; `segment`, image and output folder come after it."""
+        """What starts this Slicer with the batch script; `segment` or `function`, input and output come after it."""
         script = os.path.join(os.path.dirname(slicer.modules.cardiacai.path), "Scripts", "CardiacAIBatch.py")
         executable = slicer.app.launcherExecutableFilePath or slicer.app.applicationFilePath()
         executable, script = os.path.normpath(executable), os.path.normpath(script)
         return [executable, "--no-splash", "--no-main-window", "--python-script", script]
 
     def headlessCommand(self) -> str:
-        """The command line that segments without a window, for this installation."""
+        """The command line that segments and measures without a window, for this installation."""
         words = self.headlessWords()
         command = subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-        return f"{command} segment IN OUT"
+        return f"{command} function IN OUT"
 
     def isAcceleratorInstalled(self) -> bool:
         """Whether OpenVINO is there."""
@@ -201,6 +206,20 @@ class CardiacAILogic(ScriptedLoadableModuleLogic):
         volumeNode.CreateDefaultDisplayNodes()
         if slicer.app.layoutManager():
             slicer.util.setSliceViewerLayers(background=volumeNode, fit=True, rotateToVolumePlane=True)
+        return volumeNode
+
+    def loadDemoCine(self):
+        """Makes a synthetic short-axis cine in the scene, shows it, and returns the volume node of its phases."""
+        from CardiacAILib.images.cine import Cine
+        from CardiacAILib.mrml import cine_to_sequence
+        from CardiacAILib.phantom import cine_phantom
+
+        beat = cine_phantom(phases=20, shape=(9, 160, 144), spacing=(1.6, 1.6, 10.0))
+        cine = Cine(beat.image, heart_rate=beat.heart_rate)
+        browser, volumeNode = cine_to_sequence(cine, slicer.mrmlScene, _("Demo cine"))[1:]
+        if slicer.app.layoutManager():
+            slicer.util.setSliceViewerLayers(background=volumeNode, fit=True, rotateToVolumePlane=True)
+            slicer.modules.sequences.showSequenceBrowser(browser)
         return volumeNode
 
     def _modelHtml(self, model) -> str:

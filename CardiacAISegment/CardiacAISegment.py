@@ -1,12 +1,15 @@
-"""Module Cardiac AI Segmentation: a short-axis cine volume in, ventricles and their measurements out."""
+"""Module Cardiac AI Segmentation: a short-axis cine or one phase in, ventricles and their measurements out."""
 
 import contextlib
+import dataclasses
 
 import qt
 import slicer
 import vtk
-from CardiacAISegmentLib.logic import TABLE_ROLE, CardiacAISegmentLogic
+from CardiacAISegmentLib.function_section import FunctionSection
+from CardiacAISegmentLib.logic import CardiacAISegmentLogic
 from CardiacAISegmentLib.parameters import CardiacAISegmentParameterNode, SliceAxis
+from CardiacAISegmentLib.results_section import ResultsSection
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -24,11 +27,12 @@ class CardiacAISegment(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Cardiac AI Segmentation")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
-        self.parent.dependencies = ["CardiacAI", "Segmentations", "Tables"]
+        self.parent.dependencies = ["CardiacAI", "Plots", "Segmentations", "Sequences", "Tables"]
         self.parent.contributors = ["CardiacAI developers"]
         self.parent.helpText = _(
-            "Segments the right ventricle, the left ventricular myocardium and the left ventricle in one phase of a "
-            "short-axis cine stack, and measures volumes and mass. Research only; not for clinical use. "
+            "Segments the right ventricle, the left ventricular myocardium and the left ventricle in a short-axis cine "
+            "and measures volumes, ejection fraction, mass and wall thickening; or one phase of it. Research only; not "
+            "for clinical use. "
             'See the <a href="https://github.com/CardiacAI/SlicerCardiacAI">documentation</a>.'
         )
         self.parent.acknowledgementText = _(
@@ -48,6 +52,7 @@ class CardiacAISegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNodeGuiTag = None
         self._timer = None
         self._inputID = None
+        self._function = self._results = None
 
     def setup(self) -> None:
         """Called once, when the user opens the module for the first time."""
@@ -57,9 +62,13 @@ class CardiacAISegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = CardiacAISegmentLogic()
+        self._results = ResultsSection(self.ui, self.logic)
+        self._function = FunctionSection(self.ui, self.logic, self._errorsShown, self._setStatus, self._results.show)
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.ui.openFileButton.connect("clicked(bool)", self.onOpenFileButton)
+        self.ui.openFolderButton.connect("clicked(bool)", self.onOpenFolderButton)
         self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancelButton)
         self.ui.measureButton.connect("clicked(bool)", self.onMeasureButton)
@@ -76,6 +85,8 @@ class CardiacAISegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._timer.stop()
         if self.logic:
             self.logic.stop()
+        if self._function:
+            self._function.cleanup()
         self.removeObservers()
 
     def enter(self) -> None:
@@ -83,7 +94,7 @@ class CardiacAISegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def exit(self) -> None:
-        """Called each time the user opens another module. A running job goes on."""
+        """Called each time the user opens another module. A running job goes on, and edits are followed."""
         self._disconnectParameterNode()
 
     def onReload(self) -> None:
@@ -97,7 +108,7 @@ class CardiacAISegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, caller, event) -> None:
         """The volume goes, so the job goes."""
-        self.logic.cancel()
+        self.logic.cancel(keepPhases=False)
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller, event) -> None:
@@ -135,26 +146,48 @@ class CardiacAISegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 # Another patient, perhaps: never write over the result of the last one.
                 parameters.outputSegmentation = None
         self._updateButtons()
-        self._showResult(parameters.outputSegmentation if parameters else None)
+        self._results.show(parameters.outputSegmentation if parameters else None)
+
+    def onOpenFileButton(self) -> None:
+        kinds = _("Cine images") + " (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd);;" + _("All files") + " (*)"
+        path = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("Open cine file"), "", kinds)
+        self.openCine(path[0] if isinstance(path, tuple) else path)  # a tuple is Qt 6's way
+
+    def onOpenFolderButton(self) -> None:
+        self.openCine(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Open cine folder"), ""))
+
+    def openCine(self, path: str) -> None:
+        """Reads a cine and makes it the input. path: file or folder; empty where the user changed their mind."""
+        if not path:
+            return
+        with self._errorsShown(), self._waitCursor():
+            volumeNode = self.logic.openCine(path)
+            self._parameterNode.inputVolume = volumeNode
+            self._parameterNode.wholeCine = True
+            self._setStatus(_("Opened {name}.").format(name=volumeNode.GetName()))
+            self._results.showCine(volumeNode)
 
     def onApplyButton(self) -> None:
         """Starts the job; `onTimer` follows it."""
-        parameters = self._parameterNode
+        parameters, cine = self._parameterNode, self._cine()
+        output = parameters.outputSegmentation
         with self._errorsShown():
             if not self.termsAccepted():
                 self._setStatus(_("Not started: the terms of the model were not accepted."))
                 return
             self._setStatus(_("Starting..."), 0.0)
-            self.logic.start(
-                parameters.inputVolume,
-                parameters.outputSegmentation,
-                engine=parameters.engine.value,
-                precision=parameters.precision.value,
-                sliceAxis=None if parameters.sliceAxis == SliceAxis.AUTO else parameters.sliceAxis.value,
-                onProgress=lambda fraction, text: self._setStatus(text, fraction),
-                onDone=self.onDone,
-                onError=self.onError,
-            )
+            options = {
+                "engine": parameters.engine.value,
+                "precision": parameters.precision.value,
+                "sliceAxis": None if parameters.sliceAxis == SliceAxis.AUTO else parameters.sliceAxis.value,
+                "onProgress": lambda fraction, text: self._setStatus(text, fraction),
+                "onError": self.onError,
+            }
+            if cine:
+                self.logic.startCine(cine, output, onKept=self.onPhasesKept, onDone=self.onCineDone, **options)
+            else:
+                output = None if self.logic.cineResult(output) else output  # one phase does not replace a whole cine
+                self.logic.start(parameters.inputVolume, output, onDone=self.onDone, **options)
             self._timer.start()
             self._updateButtons()
 
@@ -166,9 +199,13 @@ class CardiacAISegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """After the reader corrected contours."""
         parameters = self._parameterNode
         with self._errorsShown():
-            self.logic.measureAgain(parameters.inputVolume, parameters.outputSegmentation)
+            if self.logic.cineResult(parameters.outputSegmentation):
+                self.logic.summariseAgain(parameters.outputSegmentation)
+            else:
+                self.logic.measureAgain(parameters.inputVolume, parameters.outputSegmentation)
             self._setStatus(_("Measured again, from the segmentation as it is now."))
-            self._showResult(parameters.outputSegmentation)
+            self._updateButtons()
+            self._results.show(parameters.outputSegmentation)
 
     def onTermsButton(self) -> None:
         """Shows the terms without asking."""
@@ -178,16 +215,25 @@ class CardiacAISegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onTimer(self) -> None:
         """Every 100 ms while a job runs."""
-        self.logic.poll()
+        try:
+            self.logic.poll()
+        finally:  # also when writing the result failed in a way nobody thought of
+            if not self.logic.isRunning:
+                self._timer.stop()
+                self._updateButtons()
 
     def onDone(self, segmentationNode, tableNode, result) -> None:
-        """The nodes are written: choose and show them."""
-        seconds, engine = result.provenance.get("seconds", 0.0), result.provenance.get("engine", "")
-        self._jobEnded(_("Done in {seconds:.1f} s with {engine}.").format(seconds=seconds, engine=engine), 1.0)
-        if self._parameterNode:
-            self._parameterNode.outputSegmentation = segmentationNode
-        self._showResult(segmentationNode)
-        self._showInViews(segmentationNode, result)
+        """The nodes of one phase are written: choose and show them."""
+        self._showDone(segmentationNode, result.provenance, result.labels)
+
+    def onCineDone(self, segmentationNode, nodes, result) -> None:
+        """The nodes of a cine are written: choose and show them."""
+        labels = dataclasses.replace(result.labels, array=result.labels.array[result.ed])
+        self._showDone(segmentationNode, result.provenance, labels)
+
+    def onPhasesKept(self, segmentationNode) -> None:
+        """A cine stopped before its time; `onError` is next and says so."""
+        self._parameterNode.outputSegmentation = segmentationNode
 
     def onError(self, error: Exception, details: str) -> None:
         """Shows what is wrong and what to do. A cancelled job is no error."""
@@ -223,6 +269,19 @@ class CardiacAISegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         except CardiacAIError as error:
             self.onError(error, "")
 
+    @contextlib.contextmanager
+    def _waitCursor(self):
+        slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
+        try:
+            yield
+        finally:
+            slicer.app.restoreOverrideCursor()
+
+    def _cine(self):
+        """The cine that Apply would segment; None where it is one phase."""
+        parameters = self._parameterNode
+        return self.logic.sequenceOf(parameters.inputVolume) if parameters and parameters.wholeCine else None
+
     def _disconnectParameterNode(self) -> None:
         observed = (self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
         if self._parameterNode and self.hasObserver(*observed):  # exit() may have come before
@@ -241,54 +300,45 @@ class CardiacAISegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressBar.value = round(100 * (fraction or 0.0))
 
     def _updateButtons(self) -> None:
-        parameters, running = self._parameterNode, self.logic.isRunning
+        parameters, running, cine = self._parameterNode, self.logic.isRunning, self._cine()
         ready = bool(parameters and parameters.inputVolume)
+        sequence = self.logic.sequenceOf(parameters.inputVolume) if ready else None
+        count = sequence.GetNumberOfDataNodes() if sequence else 0
+        self.ui.wholeCineCheckBox.visible = bool(sequence)
+        self.ui.wholeCineCheckBox.text = _("All {count} phases: ventricular function").format(count=count)
         self.ui.applyButton.enabled = ready and not running
-        self.ui.applyButton.toolTip = _("Segment the volume") if ready else _("Select a short-axis volume first")
+        doing = _("Segment all phases and measure function") if cine else _("Segment the image as it is shown")
+        self.ui.applyButton.toolTip = doing if ready else _("Select a short-axis image first")
         self.ui.cancelButton.enabled = running
+        kept = _("Stop; the phases that are done are kept") if cine else _("Stop; the scene stays as it was")
+        self.ui.cancelButton.toolTip = kept
         self.ui.measureButton.enabled = bool(ready and parameters.outputSegmentation and not running)
         for section in (self.ui.inputsCollapsibleButton, self.ui.advancedCollapsibleButton):
             section.enabled = not running
+        output, updating = (parameters.outputSegmentation, parameters.updateAfterEdits) if parameters else (None, False)
+        self._function.show(cine, output, running, updating)
 
-    def _showResult(self, segmentationNode) -> None:
-        from CardiacAILib.mrml import recorded_flags
-
-        self.ui.tableView.setMRMLTableNode(segmentationNode.GetNodeReference(TABLE_ROLE) if segmentationNode else None)
-        self.ui.tableView.resizeColumnsToContents()
-        flags = recorded_flags(segmentationNode) if segmentationNode else None
-        if flags is None:
-            self.ui.flagsLabel.text = ""
-            return
-        warning, note = _("Warning"), _("Note")
-        lines = [f"<li>{warning if f.severity == 'warning' else note}: {f.message}</li>" for f in flags]
-        text = f"<ul>{''.join(lines)}</ul>" if lines else _("No quality flags. Check the contours all the same.")
-        self.ui.flagsLabel.text = text
-
-    def _showInViews(self, segmentationNode, result) -> None:
-        from CardiacAILib.mrml import heart_center
-
-        if slicer.app.layoutManager() is None:  # no main window
-            return
-        role = segmentationNode.GetReferenceImageGeometryReferenceRole()
-        slicer.util.setSliceViewerLayers(
-            background=segmentationNode.GetNodeReference(role), fit=True, rotateToVolumePlane=True
-        )
-        center = heart_center(result.labels)
-        if center:
-            slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *center, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+    def _showDone(self, segmentationNode, provenance: dict, labels) -> None:
+        """labels: of one phase, to center the views on."""
+        seconds, engine = provenance.get("seconds", 0.0), provenance.get("engine", "")
+        if self._parameterNode:
+            self._parameterNode.outputSegmentation = segmentationNode
+        self._jobEnded(_("Done in {seconds:.1f} s with {engine}.").format(seconds=seconds, engine=engine), 1.0)
+        self._results.show(segmentationNode)
+        self._results.showInViews(segmentationNode, labels)
 
 
 class CardiacAISegmentTest(ScriptedLoadableModuleTest):
-    """The self tests of `CardiacAISegmentLib.selftest`, for Slicer's Reload and Test and for CTest."""
+    """The self tests of `CardiacAISegmentLib`, for Slicer's Reload and Test and for CTest."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
         """Runs them all."""
-        from CardiacAISegmentLib import selftest
+        from CardiacAISegmentLib import selftest, selftest_cine, selftest_function
 
-        for test in selftest.TESTS:
+        for test in (*selftest.TESTS, *selftest_cine.TESTS, *selftest_function.TESTS):
             self.setUp()
             self.delayDisplay(test.__name__)
             test()

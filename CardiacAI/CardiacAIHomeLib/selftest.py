@@ -26,7 +26,7 @@ def test_home_gives_a_command_that_can_be_copied():
     assert os.path.isfile(script), script
     widget.ui.copyButton.click()
     assert slicer.app.clipboard().text() == widget.ui.commandLineEdit.text
-    assert widget.ui.commandLineEdit.text.endswith("segment IN OUT")
+    assert widget.ui.commandLineEdit.text.endswith("function IN OUT")
 
 
 def test_home_loads_the_demo_heart():
@@ -35,6 +35,15 @@ def test_home_loads_the_demo_heart():
     assert count("vtkMRMLScalarVolumeNode") == 1
     node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
     assert node.GetSpacing()[2] > 4 * node.GetSpacing()[0]
+
+
+def test_home_loads_the_demo_cine():
+    from CardiacAILib.mrml import sequence_of
+
+    widget = openPanel("CardiacAI")
+    widget.ui.demoCineButton.click()
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+    assert sequence_of(node).GetNumberOfDataNodes() == 20
 
 
 def test_home_installs_nothing_when_the_user_says_no():
@@ -58,6 +67,7 @@ TESTS = (
     test_home_shows_models_and_engines,
     test_home_gives_a_command_that_can_be_copied,
     test_home_loads_the_demo_heart,
+    test_home_loads_the_demo_cine,
     test_home_installs_nothing_when_the_user_says_no,
     test_terminology_is_known_to_slicer,
 )

@@ -42,6 +42,24 @@ def heart(name: str = "heart", seed: int = 0):
     return node
 
 
+def beating(phases: int):
+    """A small synthetic heart beat (`phantom.CinePhantom`) with 60 beats a minute."""
+    from CardiacAILib.phantom import cine_phantom
+
+    return cine_phantom(phases=phases, heart_rate=60.0, shape=(7, 160, 144), spacing=(1.6, 1.6, 12.0))
+
+
+def cine(phases: int, name: str = "cine"):
+    """A small synthetic cine in the scene; returns the volume node that shows it, and the LV's true volumes in mL."""
+    from CardiacAILib.images.cine import Cine
+    from CardiacAILib.mrml import cine_to_sequence
+
+    beat = beating(phases)
+    truth = [next(m.value for m in phase if m.key == "lv_volume") for phase in beat.truth]
+    volumeNode = cine_to_sequence(Cine(beat.image, heart_rate=beat.heart_rate), slicer.mrmlScene, name)[2]
+    return volumeNode, truth
+
+
 @contextlib.contextmanager
 def terms(accepted: bool):
     """As if the terms had, or had not, been accepted before; the user's own answer is not touched."""

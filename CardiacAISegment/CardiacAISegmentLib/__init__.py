@@ -1,1 +1,1 @@
-"""Parts of the module Cardiac AI Segmentation: its parameters, its logic and its self test."""
+"""Parts of the module Cardiac AI Segmentation: its parameters, its logic, sections of its panel, its self tests."""

@@ -55,6 +55,8 @@ class CardiacAISegmentParameterNode:
 
     inputVolume: vtkMRMLScalarVolumeNode
     outputSegmentation: vtkMRMLSegmentationNode
+    wholeCine: bool = True
+    updateAfterEdits: bool = True
     engine: Engine = Engine.AUTO
     precision: Precision = Precision.F32
     sliceAxis: SliceAxis = SliceAxis.AUTO

@@ -12,7 +12,7 @@ import slicer
 
 from CardiacAIHomeLib.selftesting import count, heart, openPanel, terms, wait
 
-from .logic import TABLE_ROLE
+from .phase_logic import TABLE_ROLE
 
 
 @contextlib.contextmanager
@@ -205,14 +205,14 @@ def test_reloading_the_module():
         apply(widget)
 
 
-def saveScreenshot():
+def saveScreenshot(name="segmentation.png"):
     """The whole window, where there is one and CARDIACAI_SCREENSHOTS names a folder."""
     folder, window = os.environ.get("CARDIACAI_SCREENSHOTS"), slicer.util.mainWindow()
     if folder and window:
         for _ in range(20):
             slicer.app.processEvents()
             time.sleep(0.05)
-        window.grab().save(os.path.join(folder, "segmentation.png"))
+        window.grab().save(os.path.join(folder, name))
 
 
 TESTS = (

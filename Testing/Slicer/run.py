@@ -16,7 +16,14 @@ from pathlib import Path
 
 import slicer
 
-ROOMS = ("test_startup", "CardiacAIHomeLib.selftest", "CardiacAISegmentLib.selftest", "test_batch")
+ROOMS = (
+    "test_startup",
+    "CardiacAIHomeLib.selftest",
+    "CardiacAISegmentLib.selftest",
+    "CardiacAISegmentLib.selftest_cine",
+    "CardiacAISegmentLib.selftest_function",
+    "test_batch",
+)
 
 
 def run(words: list[str]) -> int:

@@ -48,6 +48,20 @@ def test_batch_segments_a_folder():
         assert sorted(entry.name for entry in os.scandir(folder / "out") if entry.is_dir()) == ["a", "b"]
 
 
+def test_batch_measures_a_cine():
+    from CardiacAIHomeLib.selftesting import beating
+    from CardiacAILib.images.writer import write_volume
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_volume(beating(4).image, folder / "cine.nii.gz")
+        done = batch(folder, "function", str(folder / "cine.nii.gz"), str(folder / "out"), "--accept-license")
+        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+        for name in ("measurements.csv", "report.html"):
+            assert (folder / "out" / name).stat().st_size > 0, name
+        assert "lv_ef" in (folder / "out" / "measurements.csv").read_text(encoding="utf-8")
+
+
 def test_batch_ends_with_a_message_for_bad_input():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -68,6 +82,7 @@ def test_batch_asks_for_the_terms_without_a_dialog():
 TESTS = (
     test_batch_segments_a_file,
     test_batch_segments_a_folder,
+    test_batch_measures_a_cine,
     test_batch_ends_with_a_message_for_bad_input,
     test_batch_asks_for_the_terms_without_a_dialog,
 )

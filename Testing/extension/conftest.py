@@ -25,6 +25,8 @@ def app(monkeypatch, tmp_path):
         "colors": slicer.vtkMRMLColorLogic(),
         "volumes": slicer.vtkSlicerVolumesLogic(),
         "segmentations": slicer.vtkSlicerSegmentationsModuleLogic(),
+        "sequences": slicer.vtkSlicerSequencesLogic(),
+        "plots": slicer.vtkSlicerPlotsLogic(),
     }
     for name, logic in logics.items():
         logic.SetMRMLApplicationLogic(application)

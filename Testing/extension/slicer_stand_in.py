@@ -24,17 +24,62 @@ class Widget:
     def __init__(self, name: str, kind: str, properties: dict):
         self.name, self.kind, self.properties = name, kind, properties
         self.enabled, self.text = properties.get("enabled") != "false", properties.get("text", "")
-        self.visible, self.value, self.toolTip = True, 0, ""
-        self.slots, self.onChanged = [], lambda: None
+        self.visible, self.toolTip, self.pixmap = True, "", None
+        self.slots, self.onChanged, self.blocked = [], lambda: None, False
         self.items, self._index, self._node, self.table = [], 0, None, None
+        self.minimum, self.maximum = (float(properties.get(name, 0)) for name in ("minimum", "maximum"))
+        self.decimals = int(properties.get("decimals", 2))
+        self._value, self._checked = self.minimum, properties.get("checked") == "true"
 
     def connect(self, signal, slot):
-        assert "(" in signal, signal
+        assert signal in SIGNALS[self.kind], (self.kind, signal)
         self.slots.append(slot)
 
+    def blockSignals(self, block):
+        before, self.blocked = self.blocked, block
+        return before
+
+    def changed(self, *arguments):
+        if not self.blocked:
+            self.onChanged()
+            for slot in self.slots:
+                slot(*arguments)
+
+    @property
+    def value(self):
+        return round(self._value) if self.kind in ("QSpinBox", "QProgressBar") else self._value
+
+    @value.setter
+    def value(self, value):
+        value = min(max(value, self.minimum), self.maximum)
+        if value != self._value:
+            self._value = value
+            self.changed(value)
+
+    @property
+    def checked(self):
+        return self._checked
+
+    @checked.setter
+    def checked(self, checked):
+        assert self.kind == "QCheckBox"
+        assert isinstance(checked, bool)  # PythonQt refuses anything else
+        if checked != self._checked:
+            self._checked = checked
+            self.changed(checked)
+
+    def isHidden(self):
+        return not self.visible
+
+    def setPixmap(self, pixmap):
+        assert self.kind == "QLabel"
+        self.pixmap = pixmap
+
     def click(self):
-        assert self.kind == "QPushButton"
-        if self.enabled:
+        if self.kind == "QCheckBox":
+            self.checked = not self.checked if self.enabled else self.checked
+        elif self.enabled:
+            assert self.kind == "QPushButton"
             for slot in self.slots:
                 slot()
 
@@ -77,13 +122,35 @@ class Widget:
         return self.properties.get(name)
 
 
+#: Signals that we use, as Qt 5 and Qt 6 both have them.
+SIGNALS = {
+    "QPushButton": ("clicked(bool)",),
+    "QCheckBox": ("toggled(bool)",),
+    "QSpinBox": ("valueChanged(int)",),
+    "QDoubleSpinBox": ("valueChanged(double)",),
+}
+
+
+class Pixmap:
+    """A QPixmap, read at once as Qt does."""
+
+    def __init__(self, path):
+        self.content = Path(path).read_bytes()
+
+
 class Timer:
     """A QTimer that fires whenever the application lives."""
 
     running: typing.ClassVar[set] = set()
 
+    def __init__(self):
+        self.slot, self.once = None, False
+
     def setInterval(self, milliseconds):
-        self.slot = None
+        pass
+
+    def setSingleShot(self, once):
+        self.once = once
 
     def connect(self, signal, slot):
         assert signal == "timeout()"
@@ -104,6 +171,8 @@ def parameterNodeWrapper(wrapped):
         def read(self):
             if issubclass(kind, vtk.vtkObject):
                 return self.parameterNode.GetNodeReference(name)
+            if kind is bool:
+                return (self.parameterNode.GetParameter(name) or str(getattr(wrapped, "_" + name))) == "True"
             return kind[self.parameterNode.GetParameter(name) or getattr(wrapped, "_" + name).name]
 
         def write(self, value):
@@ -112,7 +181,7 @@ def parameterNodeWrapper(wrapped):
                 self.parameterNode.SetNodeReferenceID(name, value.GetID() if value else None)
             else:
                 assert isinstance(value, kind)
-                self.parameterNode.SetParameter(name, value.name)
+                self.parameterNode.SetParameter(name, str(value) if kind is bool else value.name)
 
         return property(read, write)
 
@@ -134,6 +203,8 @@ def parameterNodeWrapper(wrapped):
                 for name, widget in connected.items():
                     if widget.kind == "qMRMLNodeComboBox":
                         widget._node = getattr(self, name)
+                    elif widget.kind == "QCheckBox":
+                        widget._checked = getattr(self, name)
                     else:
                         widget._index = [value for _, value in widget.items].index(getattr(self, name))
 
@@ -141,6 +212,8 @@ def parameterNodeWrapper(wrapped):
                 if widget.kind == "QComboBox":
                     widget.items = [(value.label(), value) for value in fields[name]]
                     widget.onChanged = lambda n=name, w=widget: setattr(self, n, w.items[w.currentIndex][1])
+                elif widget.kind == "QCheckBox":
+                    widget.onChanged = lambda n=name, w=widget: setattr(self, n, w.checked)
                 else:
                     widget.onChanged = lambda n=name, w=widget: setattr(self, n, w.currentNode())
             show()
@@ -221,6 +294,8 @@ def loadUI(path):
 
 def processEvents():
     for timer in list(Timer.running):
+        if timer.once:
+            timer.stop()
         timer.slot()
 
 
@@ -260,7 +335,7 @@ def install(monkeypatch, scene, logics) -> None:
     }.items():
         monkeypatch.setattr(slicer.util, name, value)
     substitutes = {
-        "qt": SimpleNamespace(QTimer=Timer, Qt=SimpleNamespace(WaitCursor=0)),
+        "qt": SimpleNamespace(QTimer=Timer, QPixmap=Pixmap, Qt=SimpleNamespace(WaitCursor=0)),
         "slicer.i18n": SimpleNamespace(tr=lambda text: text, translate=lambda context, text: text),
         "slicer.parameterNodeWrapper": SimpleNamespace(parameterNodeWrapper=parameterNodeWrapper),
         "slicer.ScriptedLoadableModule": SimpleNamespace(

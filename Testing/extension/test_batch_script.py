@@ -23,6 +23,7 @@ def batch():
         ("segment in out --engine numpy", "segment in -o out --engine numpy"),
         ("segment in -o out", "segment in -o out"),
         ("segment --engine numpy in -o out", "segment --engine numpy in -o out"),
+        ("function in out --height 172", "function in -o out --height 172"),
         ("info --json", "info --json"),
         ("segment in", "segment in"),
         ("", ""),
@@ -44,8 +45,9 @@ def test_help_is_code_0(batch, capsys):
 
 def test_bad_input_is_the_commands_code(batch, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("CARDIACAI_HOME", str(tmp_path))
-    assert batch.run(["segment", str(tmp_path / "missing.nii.gz"), str(tmp_path / "out")]) == 3
-    assert "missing.nii.gz" in capsys.readouterr().err
+    for command in ("segment", "function"):
+        assert batch.run([command, str(tmp_path / "missing.nii.gz"), str(tmp_path / "out")]) == 3
+        assert "missing.nii.gz" in capsys.readouterr().err
 
 
 def test_nothing_gets_out(batch, monkeypatch, capsys):

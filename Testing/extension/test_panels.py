@@ -15,6 +15,8 @@ WEIGHTS = Path(CardiacAILib.__file__).parent / "weights" / "cine_short_axis" / "
 ROOMS = {
     "CardiacAIHomeLib.selftest": ("test_terminology_is_known_to_slicer",),
     "CardiacAISegmentLib.selftest": ("test_result_lies_beside_its_volume",),
+    "CardiacAISegmentLib.selftest_cine": ("test_a_sequence_that_slicer_opened",),
+    "CardiacAISegmentLib.selftest_function": (),
 }
 
 
