@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import Cancelled, CardiacAIError
 from .inference import Progress
-from .jobs import make_folder, read_document
+from .results import make_folder, read_document
 from .sources import Source
 
 Work = Callable[[Source, Path, Progress], object]

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,10 +68,12 @@ OUT receives
   segments.csv           wall thickness and thickening of the 16 AHA segments
   segmentation.nii.gz    the labels of all phases: 1 RV, 2 LV myocardium, 3 LV
   segmentation_ed.seg.nrrd, segmentation_es.seg.nrrd   for 3D Slicer
+  overlays/, curves.svg, bullseye.svg   pictures with contours; the drawings
   result.json            everything, for programs
   report.html            one page with all of it; opens anywhere, offline
 
-Name and id of the patient stay out of all of these unless asked for.
+Name and id of the patient, where the files tell them, stay out of all of
+these unless asked for. In a batch, folders and summary.csv are named as yours.
 """
 
 FUNCTION_EXAMPLES = """\
@@ -195,11 +198,17 @@ def _parser() -> argparse.ArgumentParser:
     function.add_argument("--ed", type=_phase, metavar="N", help="end-diastole is phase N, counted from 1")
     function.add_argument("--es", type=_phase, metavar="N", help="end-systole is phase N, counted from 1")
     function.add_argument(
-        "--height", type=_between(50, 250), metavar="CM", help="of the patient, for values by body surface"
+        "--height",
+        type=_between(50, 250, "centimetres"),
+        metavar="CM",
+        help="of the patient, for values by body surface",
     )
-    function.add_argument("--weight", type=_between(2, 400), metavar="KG", help="of the patient, likewise")
+    function.add_argument("--weight", type=_between(2, 400, "kilograms"), metavar="KG", help="of the patient, likewise")
     function.add_argument(
-        "--heart-rate", type=_between(20, 250), metavar="BPM", help="where the files do not tell it, or wrongly"
+        "--heart-rate",
+        type=_between(20, 250, "beats per minute"),
+        metavar="BPM",
+        help="where the files do not tell it, or wrongly",
     )
     function.add_argument(
         "--swap-insertions", action="store_true", help="the other RV insertion is the anterior one (see the report)"
@@ -234,17 +243,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _phase(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("phases are counted from 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no phase: they are counted from 1")
+    return int(text)
 
 
-def _between(low: float, high: float) -> Callable[[str], float]:
+def _between(low: float, high: float, unit: str) -> Callable[[str], float]:
     def number(text: str) -> float:
-        value = float(text)
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+            raise argparse.ArgumentTypeError(f"{text} is not a number of {unit} between {low} and {high}")
         return value
 
     return number

@@ -19,12 +19,10 @@ def segment(arguments) -> int:
     def work(source, folder, progress):
         return jobs.segment_path(source, folder, engine, slice_axis=arguments.slice_axis, progress=progress)
 
-    def finished_before(source, document) -> bool:
-        return document["provenance"].get("input") == jobs.fingerprint(source.path)
-
-    sources = find_sources(_existing(arguments.image))
+    sources = find_sources(_existing(arguments.image), arguments.output)
     engine = _engine(arguments)
-    return _run(arguments, sources, work, finished_before, format_table)
+    options = jobs.recorded(slice_axis=arguments.slice_axis)
+    return _run(arguments, sources, work, engine, ("cardiacai.segmentation", options), format_table)
 
 
 def function(arguments) -> int:
@@ -47,13 +45,11 @@ def function(arguments) -> int:
     def work(source, folder, progress):
         return jobs.function_path(source, folder, engine, **options, progress=progress)
 
-    def finished_before(source, document) -> bool:
-        same = document["provenance"].get("options") == jobs.recorded(**options)
-        return same and document["provenance"].get("input") == jobs.fingerprint(source.path)
-
-    sources = find_cines(_existing(arguments.image))
+    sources = find_cines(_existing(arguments.image), arguments.output)
     engine = _engine(arguments)
-    return _run(arguments, sources, work, finished_before, format_function_table)
+    return _run(
+        arguments, sources, work, engine, ("cardiacai.function", jobs.recorded(**options)), format_function_table
+    )
 
 
 def _existing(path: Path) -> Path:
@@ -64,10 +60,15 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _run(arguments, sources, work, finished_before, table) -> int:
-    """A single job where the path is the image itself, else a batch. table: the text of one result."""
+def _run(arguments, sources, work, engine, kind, table) -> int:
+    """A single job or a batch. kind: schema and options of its results. table: the text of one result."""
+    from .results import is_done
+
+    def finished_before(source, document) -> bool:
+        return is_done(source, arguments.output, document, engine, *kind)
+
     progress = Progress(quiet=arguments.quiet)
-    if len(sources) == 1 and sources[0].path == arguments.image:
+    if len(sources) == 1 and sources[0].alone:
         result = work(sources[0], arguments.output, progress)
         progress.clear()
         _print_result(arguments, table(result))
@@ -106,6 +107,7 @@ def demo(arguments) -> int:
     from .images.writer import write_labels, write_volume
     from .phantom import short_axis_phantom
     from .report import format_table
+    from .results import make_folder
     from .sources import Source
 
     if arguments.cine:
@@ -114,7 +116,7 @@ def demo(arguments) -> int:
     progress = Progress(quiet=arguments.quiet)
     progress(0.0, "making a synthetic heart")
     phantom = short_axis_phantom()
-    jobs.make_folder(arguments.output)
+    make_folder(arguments.output)
     image = arguments.output / "phantom.nii.gz"
     write_volume(phantom.image, image)
     write_labels(phantom.labels, arguments.output / "phantom_truth.nii.gz")
@@ -135,13 +137,14 @@ def _demo_cine(arguments) -> int:
     from .images.writer import write_labels, write_volume
     from .phantom import cine_phantom
     from .report import format_function_table
+    from .results import make_folder
     from .sources import Source
 
     engine = _engine(arguments)
     progress = Progress(quiet=arguments.quiet)
     progress(0.0, "making a synthetic heart beat")
     phantom = cine_phantom()
-    jobs.make_folder(arguments.output)
+    make_folder(arguments.output)
     image = arguments.output / "phantom_cine.nii.gz"
     write_volume(replace(phantom.image, array=phantom.image.array.round().astype("int16")), image)
     write_labels(phantom.labels, arguments.output / "phantom_cine_truth.nii.gz")
@@ -201,7 +204,7 @@ def _engine(arguments):
 
 
 def _print_result(arguments, text: str) -> None:
-    from .jobs import read_document
+    from .results import read_document
 
     if arguments.json:
         print(json.dumps(read_document(arguments.output), indent=1))

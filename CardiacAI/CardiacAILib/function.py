@@ -5,23 +5,27 @@ contours and another choice of phases are measured by the same code.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
 
 from . import quality, sectors
+from .errors import InputError
 from .flags import Flag
 from .images.cine import Cine
+from .images.stack import cine_stack
 from .images.volume import Volume
-from .inference import Progress, cine_stack
+from .inference import Progress
 from .labels import LV, MYO, MYOCARDIAL_DENSITY, RV, STRUCTURES
 from .measure import Measurement
 from .sectors import Sectors
 from .segment import segment_cine
 
-#: Harmonics of the beat that volume-time curves are differentiated with; noise lies above.
-HARMONICS = 6
+#: Body mass index (kg/m2) of the lightest child and the heaviest adult: what lies outside is a slip of the hand.
+BUILDS = (8.0, 90.0)
+#: Harmonics of the beat that volume-time curves are differentiated with, and points between two phases looked at.
+HARMONICS, FINER = 6, 16
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,27 @@ class Body:
 
     @property
     def area(self) -> float | None:
-        """Body surface in m2 (Mosteller, NEJM 1987); None where unknown."""
-        return sqrt(100 * self.height * self.weight / 3600) if self.height and self.weight else None
+        """Body surface in m2 (Mosteller, NEJM 1987); None where unknown or where nobody is built like that."""
+        return None if self.doubt() else sqrt(100 * self.height * self.weight / 3600)
+
+    def doubt(self) -> str | None:
+        """Why there is no body surface; None where there is one."""
+        if not self.height or not self.weight:
+            return "Height and weight are not both known, so nothing is given by body surface."
+        index = self.weight / self.height**2
+        if not BUILDS[0] <= index <= BUILDS[1]:
+            return (
+                f"Height {self.height:g} m and weight {self.weight:g} kg do not go together (body mass index "
+                f"{index:.0f}), so nothing is given by body surface. Give the right ones."
+            )
+        return None
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The course of a beat. times: s from the R wave, None where unknown. period: s of the whole beat, None likewise.
+    """The course of a beat. times: s from the R wave, None where unknown.
 
+    period: s that the phases cover, which is one beat; None where that is unknown or they do not cover it.
     volumes: mL by structure key ("RV", "MYO", "LV"), one value a phase.
     """
 
@@ -100,6 +117,7 @@ def analyse(
     swap_insertions: the other insertion of the RV is the anterior one. engine, slice_axis, progress, on_phase and what
     is raised: see `segment.segment_cine`.
     """
+    _require_phases(cine, ed, es)
     found = segment_cine(cine.volume, engine, slice_axis=slice_axis, progress=progress, on_phase=on_phase)
     return summarise(
         cine,
@@ -129,13 +147,14 @@ def summarise(
     """Numbers, walls and flags of a labelled cine.
 
     labels: uint8 (t, k, j, i) on the cine's grid. flags, provenance: of whoever made the labels; what the labels and
-    the cine tell is added. The rest: see `analyse`. Raises InputError for an image that is no cine.
+    the cine tell is added. The rest: see `analyse`. Raises InputError for an image that is no cine, or lacks the phase.
     """
     stack = cine_stack(cine.volume, slice_axis)
     body = body or Body(cine.height, cine.weight)
     curves = _curves(cine, labels)
     found = find_phases(np.array(curves.volumes[LV.key]))
     by_hand = ed is not None or es is not None
+    _require_phases(cine, ed, es)
     ed, es = (found[0] if ed is None else ed), (found[1] if es is None else es)
     axes = (stack.axes[0], *sorted(stack.axes[1:]))
     pixel_spacing = tuple(cine.volume.spacing[::-1][axis] for axis in axes[1:])
@@ -145,7 +164,6 @@ def summarise(
     walls = [sectors.wall_thickness(*one, pixel_spacing) for one in zip(shown, divided, strict=True)]
     lv = np.array(curves.volumes[LV.key])
     mass = tuple(curves.volumes[MYO.key][phase] * MYOCARDIAL_DENSITY for phase in (ed, es))
-    interval = curves.period / len(lv) if curves.period else None
     return CineFunction(
         labels=labels,
         ed=ed,
@@ -162,8 +180,9 @@ def summarise(
                     for name, phase in (("end-diastole", ed), ("end-systole", es))
                 }
             ),
-            *quality.check_beat(lv, mass, interval),
+            *quality.check_beat(lv, (ed, es), mass, _step(curves)),
             *_orientation(anterior, swap_insertions),
+            *_build(body),
             *cine.remarks,
         ),
         provenance=(provenance or {})
@@ -181,19 +200,40 @@ def find_phases(lv: np.ndarray) -> tuple[int, int]:
     return int(np.argmax(lv)), int(np.argmin(lv))
 
 
-def slope(volumes: np.ndarray, period: float) -> np.ndarray:
-    """Its rate of change (mL/s) at the phases of one beat, which is a cycle: derivative of its first harmonics."""
-    spectrum = np.fft.rfft(volumes)
-    frequency = np.arange(len(spectrum))
-    spectrum[HARMONICS + 1 :] = 0
-    return np.fft.irfft(spectrum * 2j * np.pi * frequency / period, len(volumes))
+def peak_rates(volumes: np.ndarray, period: float) -> tuple[float, float]:
+    """Steepest fall and rise (mL/s, both positive) of a volume over one beat, which is a cycle.
+
+    volumes: mL at evenly spaced phases. period: s. The derivative is that of the first harmonics, as in radionuclide
+    ventriculography (Bacharach et al., J Nucl Med 1983), seen between the phases too.
+    """
+    count = len(volumes)
+    spectrum = np.fft.rfft(volumes)[: min(HARMONICS, count // 3) + 1]
+    derivative = spectrum * 2j * np.pi * np.arange(len(spectrum)) / period
+    rates = FINER * np.fft.irfft(derivative, FINER * count)
+    return float(-rates.min()), float(rates.max())
+
+
+def _require_phases(cine: Cine, *phases: int | None) -> None:
+    count = len(cine.volume.array)
+    for phase in phases:
+        if phase is not None and not 0 <= phase < count:
+            raise InputError(f"There is no phase {phase + 1}: this cine has phases 1 to {count}.")
+
+
+def _step(curves: Curves) -> float | None:
+    times = curves.times
+    return (times[-1] - times[0]) / (len(times) - 1) if times and len(times) > 1 else None
 
 
 def _curves(cine: Cine, labels: Volume) -> Curves:
     counts = np.stack([np.bincount(phase.ravel(), minlength=len(STRUCTURES) + 1) for phase in labels.array])
     volumes = {s.key: tuple((counts[:, s.value] * labels.voxel_volume_ml).tolist()) for s in STRUCTURES}
-    period = 60.0 / cine.heart_rate if cine.heart_rate else None
-    return Curves(cine.volume.frame_times, period, volumes)
+    curves = Curves(cine.volume.frame_times, None, volumes)
+    if not cine.whole_beat:
+        return curves
+    step = _step(curves)  # the times are what was measured; a heart rate given by hand does not change them
+    period = step * len(counts) if step else 60.0 / cine.heart_rate if cine.heart_rate else None
+    return replace(curves, period=period)
 
 
 def _measurements(
@@ -224,9 +264,9 @@ def _measurements(
         if heart_rate:
             indexed(f"{key}_co", f"{name} cardiac output", (largest - smallest) * heart_rate / 1000, "L/min")
         if curves.period and len(volumes) >= quality.FEWEST_PHASES:
-            rates = slope(volumes, curves.period)
-            add(f"{key}_peak_ejection_rate", f"{name} peak ejection rate", -rates.min(), "mL/s")
-            add(f"{key}_peak_filling_rate", f"{name} peak filling rate", rates.max(), "mL/s")
+            ejection, filling = peak_rates(volumes, curves.period)
+            add(f"{key}_peak_ejection_rate", f"{name} peak ejection rate", ejection, "mL/s")
+            add(f"{key}_peak_filling_rate", f"{name} peak filling rate", filling, "mL/s")
     mass = [curves.volumes[MYO.key][phase] * MYOCARDIAL_DENSITY for phase in (ed, es)]
     indexed("lv_mass", "LV mass (end-diastole)", mass[0], "g")
     add("lv_mass_es", "LV mass at end-systole", mass[1], "g")
@@ -242,6 +282,11 @@ def _segments(at_ed: dict[int, float], at_es: dict[int, float]) -> tuple[WallSeg
         thickening = 100 * (es - ed) / ed if ed and es is not None else None
         made.append(WallSegment(number, name, territory[number], ed, es, thickening))
     return tuple(made)
+
+
+def _build(body: Body):
+    if (body.height or body.weight) and (doubt := body.doubt()):
+        yield Flag("body_doubtful", "warning" if body.height and body.weight else "note", doubt)
 
 
 def _orientation(anterior: np.ndarray | None, swapped: bool):

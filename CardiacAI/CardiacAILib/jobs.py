@@ -1,22 +1,20 @@
 """From a path to a folder of results: what the command and headless Slicer both run."""
 
-import hashlib
-import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
-from .errors import InputError, OutputError
+from .flags import Flag
 from .function import Body, CineFunction, analyse
 from .images.cine import Cine
 from .images.volume import Volume
 from .inference import Progress
+from .privacy import anonymous
+from .results import PHASE_FILES, SEGMENTATION_FILES, fingerprint, replaced_results
 from .segment import Segmentation, segment
 from .sources import Source
 
-SEGMENTATION_FILES = ("segmentation.seg.nrrd", "segmentation.nii.gz")
-DOCUMENT = "result.json"
-DONE = "report.html"  # written last: where it stands, the case is complete
+#: Share by which a heart rate given by hand may differ from that of the times without a remark.
+DOUBTFUL_RATE = 0.15
 
 
 def segment_path(
@@ -31,7 +29,7 @@ def segment_path(
     """Reads, segments and writes one image. out: folder of its results, made if missing.
 
     truth: expert labels on the same grid, for comparison in the report. Raises InputError, OutputError and whatever
-    progress raises. Each file appears whole or not at all; the report comes last.
+    progress raises. Results appear whole or not at all.
     """
     from .images.reader import read_volume
     from .images.writer import write_labels
@@ -39,14 +37,14 @@ def segment_path(
 
     progress(0.0, "reading")
     volume = read_volume(source.path)
-    make_folder(out)
-    result = segment(volume, engine, slice_axis=slice_axis, progress=progress)
-    progress(1.0, "writing")
-    _clear(out)
-    result = replace(result, provenance=result.provenance | {"input": fingerprint(source.path)})
-    for name in SEGMENTATION_FILES:
-        write_labels(result.labels, out / name)
-    write_report(out, volume, result, source.name, truth, slice_axis)
+    with replaced_results(source.path, out) as folder:
+        result = segment(volume, engine, slice_axis=slice_axis, progress=progress)
+        progress(1.0, "writing")
+        record = {"input": fingerprint(source.path, out), "options": recorded(slice_axis=slice_axis)}
+        result = replace(result, provenance=result.provenance | record)
+        for name in SEGMENTATION_FILES:
+            write_labels(result.labels, folder / name)
+        write_report(folder, volume, result, source.name, truth, slice_axis)
     return result
 
 
@@ -76,33 +74,31 @@ def function_path(
     progress(0.0, "reading")
     cine = read_cine(source.path, slice_axis=slice_axis)
     if heart_rate:
-        cine = replace(cine, heart_rate=heart_rate)
-    _require_phases(cine, ed, es)
+        cine = _with_heart_rate(cine, heart_rate)
+    if not with_identifiers:  # remarks quote what files and series are called
+        remarks = tuple(replace(r, message=anonymous(r.message, cine.identifiers)) for r in cine.remarks)
+        cine = replace(cine, remarks=remarks)
     body = Body((body and body.height) or cine.height, (body and body.weight) or cine.weight)
-    make_folder(out)
-    result = analyse(
-        cine,
-        engine,
-        ed=ed,
-        es=es,
-        body=body,
-        slice_axis=slice_axis,
-        swap_insertions=swap_insertions,
-        progress=progress,
-    )
-    progress(1.0, "writing")
-    _clear(out)
-    record = {"input": fingerprint(source.path), "options": options}
-    result = replace(result, provenance=result.provenance | record)
-    write_labels(result.labels, out / "segmentation.nii.gz")
-    for name, phase in (("ed", result.ed), ("es", result.es)):
-        still = replace(result.labels, array=result.labels.array[phase], frame_times=None)
-        write_labels(still, out / f"segmentation_{name}.seg.nrrd")
-    known, title = cine.identifiers, source.name
-    if not with_identifiers:
-        title = anonymous(title, known)
-        result = replace(result, flags=tuple(replace(f, message=anonymous(f.message, known)) for f in result.flags))
-    write_function_report(out, cine, result, title, known if with_identifiers else None, slice_axis)
+    known = cine.identifiers if with_identifiers else None
+    title = source.name if with_identifiers else anonymous(source.name, cine.identifiers)
+    with replaced_results(source.path, out) as folder:
+        result = analyse(
+            cine,
+            engine,
+            ed=ed,
+            es=es,
+            body=body,
+            slice_axis=slice_axis,
+            swap_insertions=swap_insertions,
+            progress=progress,
+        )
+        progress(1.0, "writing")
+        record = {"input": fingerprint(source.path, out), "options": options}
+        result = replace(result, provenance=result.provenance | record)
+        write_labels(result.labels, folder / "segmentation.nii.gz")
+        for name, phase in zip(PHASE_FILES, (result.ed, result.es), strict=True):
+            write_labels(replace(result.labels, array=result.labels.array[phase], frame_times=None), folder / name)
+        write_function_report(folder, cine, result, title, known, slice_axis)
     return result
 
 
@@ -115,7 +111,7 @@ def recorded(
     swap_insertions: bool = False,
     with_identifiers: bool = False,
 ) -> dict:
-    """The options of `function_path` that were used, as they stand in a result's provenance. Phases from 1."""
+    """The options of a job that were used, as they stand in its result's provenance. Phases from 1."""
     options = {
         "end_diastole": None if ed is None else ed + 1,
         "end_systole": None if es is None else es + 1,
@@ -129,58 +125,13 @@ def recorded(
     return {key: value for key, value in options.items() if value is not None}
 
 
-def anonymous(text: str, identifiers: dict[str, str]) -> str:
-    """The text without what its words share with the patient's name or id, which folders and series are named after."""
-    parts = (identifiers.get("Patient name", ""), identifiers.get("Patient ID", ""))
-    secrets = {word for part in parts for word in (part, *re.split(r"[\W_]+", part)) if len(word) > 1}
-    for secret in sorted(secrets, key=len, reverse=True):
-        pattern = re.escape(secret)
-        if len(secret) < 3:  # two letters are part of too many words: only where they stand alone
-            pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
-        text = re.sub(pattern, "[removed]", text, flags=re.IGNORECASE)
-    return text
-
-
-def _require_phases(cine: Cine, *phases: int | None) -> None:
-    count = len(cine.volume.array)
-    for phase in phases:
-        if phase is not None and not 0 <= phase < count:
-            raise InputError(f"There is no phase {phase + 1}: this cine has phases 1 to {count}.")
-
-
-def _clear(out: Path) -> None:
-    """Old numbers must not stand beside new labels."""
-    for name in (DONE, DOCUMENT, "measurements.csv"):
-        try:
-            (out / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{out / name} cannot be replaced: {error.strerror}. Close it elsewhere.") from None
-
-
-def fingerprint(path: Path) -> str:
-    """Tells one input from another of the same name without naming it: a hash of its files' names, sizes and times."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    text = "".join(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}\n" for p in files)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def read_document(out: Path) -> dict | None:
-    """The `result.json` of a finished case (see `report.tables.result_document`), None where it is not complete."""
-    try:
-        return json.loads((out / DOCUMENT).read_text(encoding="utf-8")) if (out / DONE).exists() else None
-    except (OSError, ValueError):
-        return None
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a result folder and proves that it can be written to. Raises OutputError."""
-    import tempfile
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"Results cannot be written to {folder}: {error.strerror}. Choose another folder with --output."
-        ) from None
+def _with_heart_rate(cine: Cine, heart_rate: float) -> Cine:
+    """The cine with the heart rate that a user gave; what its times say of it is kept as a remark where it differs."""
+    remarks = [r for r in cine.remarks if not r.code.startswith("heart_rate")]
+    times = cine.volume.frame_times
+    if times and cine.whole_beat:
+        told = 60 / (times[-1] - times[0]) * (len(times) - 1) / len(times)
+        if abs(told / heart_rate - 1) > DOUBTFUL_RATE:
+            text = f"The heart rate of {heart_rate:.0f} per minute was given by hand; the times say {told:.0f}."
+            remarks.append(Flag("heart_rate_doubtful", "warning", text))
+    return replace(cine, heart_rate=heart_rate, remarks=tuple(remarks))

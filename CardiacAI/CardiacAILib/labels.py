@@ -53,3 +53,8 @@ SEGMENT_CONVENTION = (
     "closed ring of myocardium are basal, mid or apical by thirds of their stretch. Wall thickness is the mean "
     "distance from cavity to outer border about the LV's center; thickening = (ES - ED) / ED."
 )
+
+# The conventions for a cell beside every number of a table: a row of their own would not be a number.
+_OUTLINES = "papillary muscles and trabeculae in the cavity; basal slices as far as outlined"
+CONVENTION_IN_SHORT = f"{_OUTLINES}; mass = myocardium x {MYOCARDIAL_DENSITY} g/mL"
+SEGMENT_CONVENTION_IN_SHORT = f"{_OUTLINES}; AHA segments begun at the RV's insertions"

@@ -24,8 +24,9 @@ LARGEST_CORRECTION = 0.05
 LARGE_AT_THE_APEX = 0.35
 #: mL; outside are volumes that adult hearts do not reach in either phase.
 PLAUSIBLE_VOLUME = {RV.value: (15.0, 600.0), MYO.value: (30.0, 450.0), LV.value: (8.0, 600.0)}
-#: Share of the largest LV volume by which a phase may stand out from its neighbours' mean.
-LARGEST_JUMP = 0.06
+#: Share of the largest LV volume by which a phase may stand out from its neighbours' mean, phases being so many seconds
+#: apart or less.
+LARGEST_JUMP, JUMP_STEP = 0.06, 0.04
 #: Phases below which a sound heart's volume changes that much from one to the next.
 FEWEST_FOR_JUMPS = 20
 #: Difference of LV mass between end-diastole and end-systole, as a share of their mean, that deserves a look: the
@@ -83,17 +84,24 @@ def of_phases(flags: dict[str, tuple[Flag, ...]]) -> tuple[Flag, ...]:
         for flag in some:
             raised.setdefault(flag, []).append(phase)
     return tuple(
-        Flag(flag.code, flag.severity, f"{' and '.join(phases).capitalize()}: {flag.message}")
+        Flag(flag.code, flag.severity, f"{_capital(' and '.join(phases))}: {flag.message}")
         for flag, phases in raised.items()
     )
 
 
-def check_beat(lv: np.ndarray, mass: tuple[float, float], interval: float | None) -> tuple[Flag, ...]:
-    """What the beat tells. lv: mL of every phase. mass: g at end-diastole and end-systole. interval: s per phase."""
+def check_beat(
+    lv: np.ndarray, phases: tuple[int, int], mass: tuple[float, float], step: float | None
+) -> tuple[Flag, ...]:
+    """What the beat tells. lv: mL of every phase. phases: end-diastole, end-systole. mass: g there. step: s apart."""
     flags = []
-    jumps = np.abs(lv - (np.roll(lv, 1) + np.roll(lv, -1)) / 2) if len(lv) >= FEWEST_FOR_JUMPS else np.zeros(1)
-    odd = np.flatnonzero(jumps > LARGEST_JUMP * lv.max())
-    if len(odd):
+    if lv[phases[0]] <= lv[phases[1]]:
+        text = "The LV is no larger at end-diastole than at end-systole: are the phases exchanged, or is nothing there?"
+        flags.append(Flag("phases_exchanged", "warning", text))
+    jumps = np.zeros(len(lv))
+    jumps[1:-1] = np.abs(lv[1:-1] - (lv[2:] + lv[:-2]) / 2)  # the last phase and the first need not be neighbours
+    limit = LARGEST_JUMP * max(1.0, (step or JUMP_STEP) / JUMP_STEP) ** 2  # a sound curve bends with the step's square
+    odd = np.flatnonzero(jumps > limit * lv.max())
+    if len(odd) and len(lv) >= FEWEST_FOR_JUMPS:
         text = f"The LV volume jumps at phase {_listed(odd + 1)}: look at the contours there."
         flags.append(Flag("jump", "warning", text))
     mean = sum(mass) / 2
@@ -106,8 +114,8 @@ def check_beat(lv: np.ndarray, mass: tuple[float, float], interval: float | None
     if len(lv) < FEWEST_PHASES:
         text = f"Only {len(lv)} phases: end-systole may lie between them, and filling and ejection rates are not given."
         flags.append(Flag("few_phases", "note", text))
-    elif interval and interval > LONGEST_INTERVAL:
-        apart, limit = 1000 * interval, 1000 * LONGEST_INTERVAL
+    elif step and step > LONGEST_INTERVAL:
+        apart, limit = 1000 * step, 1000 * LONGEST_INTERVAL
         text = f"Phases lie {apart:.0f} ms apart (over {limit:.0f}): end-systole may be missed."
         flags.append(Flag("slow_phases", "note", text))
     return tuple(flags)
@@ -169,6 +177,10 @@ def _confidence(probabilities: np.ndarray, limits: Mapping[int, float]):
         if 0 < mean < limits[structure.value]:
             text = f"The network is unsure of the {structure.name} (mean probability {mean:.2f})."
             yield Flag("low_confidence", "warning", text)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _listed(numbers) -> str:

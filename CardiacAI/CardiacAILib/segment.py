@@ -81,7 +81,7 @@ def segment_cine(
 
     volume: (t, k, j, i), two phases or more. on_phase: called with a phase's index and labels (k, j, i) as soon as they
     are final, so that what is done outlives a cancelled job. The rest, and what is raised, is as for `segment`.
-    Neighbouring phases are blended (`inference.blended`). Memory beyond cine and labels is that of five phases.
+    Neighbouring phases are blended (`inference.blended`). Memory beyond cine and labels is that of three phases.
     """
     started = time.perf_counter()
     count = len(volume.array)
@@ -101,15 +101,22 @@ def segment_cine(
             phase = replace(stack, pixels=stack.view(array))
             yield index, window_probabilities(phase, window, engine, report, scale)
 
-    for index, probabilities in blended(phases()) if count >= FEWEST_SMOOTHED else phases():
+    seen = blended(phases()) if count >= FEWEST_SMOOTHED else ((index, own, own) for index, own in phases())
+    for index, probabilities, own in seen:
         found = to_labels(probabilities, window)
         corrected = anatomy.correct(found)
         labels[index] = stack.to_input(corrected)
-        remarks[index] = quality.check_network(corrected, found, probabilities, window, engine.model.confidence_limits)
+        remarks[index] = quality.check_network(corrected, found, own, window, engine.model.confidence_limits)
         volumes[index] = int((corrected == LV.value).sum())
         on_phase(index, labels[index])
     progress(1.0, "done")
-    flags = quality.of_phases({"end-diastole": remarks[np.argmax(volumes)], "end-systole": remarks[np.argmin(volumes)]})
+    largest, smallest = int(np.argmax(volumes)), int(np.argmin(volumes))
+    flags = quality.of_phases(
+        {
+            f"phase {largest + 1} (largest LV)": remarks[largest],
+            f"phase {smallest + 1} (smallest LV)": remarks[smallest],
+        }
+    )
     return Segmentation(replace(volume, array=labels), (), flags, _provenance(engine, stack, started))
 
 

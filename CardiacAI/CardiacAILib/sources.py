@@ -1,5 +1,6 @@
 """Which images lie at a path: one, or the many of a batch."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,23 +11,27 @@ from .images.access import IMAGE_ENDINGS, is_dicom_file, is_image_file
 
 @dataclass(frozen=True)
 class Source:
-    """One image to work on. path: a file, or a folder of DICOM slices. name: names its results."""
+    """One image to work on. path: a file, or a folder of DICOM slices. name: names its results.
+
+    alone: whether it is all there is where the user pointed to, so that its results need no folder of their own.
+    """
 
     path: Path
     name: str
+    alone: bool = True
 
 
-def find_sources(path: Path) -> list[Source]:
+def find_sources(path: Path, out: Path | None = None) -> list[Source]:
     """The images at a path: itself, or those directly inside a folder. Raises InputError.
 
     A folder with image files or with folders in it is a batch: every image file, and every folder as a DICOM series. A
-    folder with DICOM files is one series, whatever lies below it.
+    folder with DICOM files is one series, whatever lies below it. out: folder of results, left out where it is inside.
     """
     path = Path(path)
     if not path.is_dir():
         return [Source(path, _stem(path))]
     try:
-        inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        inside = _inside(path, out)
         images = [entry for entry in inside if is_image_file(entry)]
         folders = [entry for entry in inside if entry.is_dir()]
         if not images and (not folders or any(is_dicom_file(entry) for entry in inside)):
@@ -36,8 +41,18 @@ def find_sources(path: Path) -> list[Source]:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
 
 
+def _inside(folder: Path, out: Path | None) -> list[Path]:
+    results = out.resolve() if out else None
+    return sorted(e for e in folder.iterdir() if not e.name.startswith(".") and e.resolve() != results)
+
+
 def _has_images(folder: Path) -> bool:
     return any(is_image_file(entry) for entry in folder.iterdir())
+
+
+def _is_cine(path: Path) -> bool:
+    """A file of several phases that is not named as the label map of one."""
+    return not re.search(r"(^|[_\-. ])(gt|seg|segmentation|labels?|mask)$", _stem(path).lower()) and _phases(path) > 1
 
 
 def _phases(path: Path) -> int:
@@ -71,7 +86,7 @@ def _study(folder: Path) -> str | None:
 
 def _single_cine(folder: Path) -> Path | None:
     """The 4D file of a folder that holds just one."""
-    cines = [e for e in folder.iterdir() if is_image_file(e) and _phases(e) > 1] if folder.is_dir() else []
+    cines = [e for e in folder.iterdir() if is_image_file(e) and _is_cine(e)] if folder.is_dir() else []
     return cines[0] if len(cines) == 1 else None
 
 
@@ -81,20 +96,21 @@ def _single_image(folder: Path) -> Path | None:
     return images[0] if len(images) == 1 else None
 
 
-def find_cines(path: Path) -> list[Source]:
+def find_cines(path: Path, out: Path | None = None) -> list[Source]:
     """The cines at a path: itself, or those directly inside a folder. Raises InputError.
 
     A folder is one cine when it holds files of one phase each, one 4D file among others (as ACDC's patients), or DICOM
-    of one study, in subfolders too. Several 4D files, or folders of several studies or patients, are a batch.
+    of one study, in subfolders too. Several 4D files, or folders of several studies or patients, are a batch. out: as
+    for `find_sources`.
     """
     path = Path(path)
     if not path.is_dir():
         return [Source(path, _stem(path))]
     try:
-        inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        inside = _inside(path, out)
         images = [entry for entry in inside if is_image_file(entry)]
         folders = [entry for entry in inside if entry.is_dir()]
-        cines = [image for image in images if _phases(image) > 1]
+        cines = [image for image in images if _is_cine(image)]
         one_study = len({_study(folder) for folder in folders} - {None}) < 2 and not any(map(_has_images, folders))
         if len(cines) == 1 and not folders:
             return [Source(cines[0], _stem(path.resolve()) if len(images) > 1 else _stem(cines[0]))]
@@ -119,6 +135,6 @@ def _uniquely_named(paths: list[Path], inside: Callable[[Path], Path | None]) ->
     """
     stems = [_stem(path).casefold() for path in paths]
     return [
-        Source(inside(path) or path, _stem(path) if stems.count(stem) == 1 else path.name)
+        Source(inside(path) or path, _stem(path) if stems.count(stem) == 1 else path.name, alone=False)
         for path, stem in zip(paths, stems, strict=True)
     ]

@@ -1,12 +1,15 @@
-"""cardiacai-agreement: function and mass as a user gets them, against the numbers of the experts' labels.
+"""cardiacai-agreement: function and mass of two phases a patient, against the numbers of the experts' labels.
 
-Each patient's end-diastolic and end-systolic images make a cine of two phases, which goes through `function.analyse`;
-which of the two is which it finds itself. The experts' labels are measured by the same `function.summarise`.
-Differences are model - expert. Intervals are 95 % patient bootstraps.
+Each patient's end-diastolic and end-systolic images make a cine, which goes through `function.analyse`; which of the
+two is which it finds itself. A user's whole cine differs in two ways: its phases are blended in time where there are
+enough of them (`inference.FEWEST_SMOOTHED`), and end-diastole and end-systole are looked for among all of them.
+The experts' labels are measured by the same `function.summarise`. Differences are model - expert. Intervals are 95 %
+patient bootstraps.
 """
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +24,7 @@ from CardiacAILib.images.writer import write_json, write_text
 
 from . import protocol
 from .acdc import Case
-from .charts import Pairs, agreement_svg
+from .charts import SPREAD, Pairs, agreement_svg
 from .protocol import Bootstrap, plain
 
 #: By the keys of `function`'s measurements: name, unit.
@@ -37,8 +40,11 @@ MEASURES = {
     "lv_mass": ("LV mass (ED)", "g"),
     "lv_mass_es": ("LV mass (ES)", "g"),
 }
-#: 95 % of a normal distribution lie within so many standard deviations.
-SPREAD = 1.96
+#: In every output: what these figures are not.
+TWO_PHASES = (
+    "Cines of two phases, the experts' end-diastole and end-systole: nothing is blended in time, as it is in a whole "
+    "cine, and no other phase can be taken for one of them."
+)
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,14 @@ def judge(measures: dict[str, dict]) -> list[dict]:
     return found
 
 
+def by_patient(cases: Sequence[Case]) -> list[tuple[Case, Case]]:
+    """(ED, ES) of every patient, whatever the order of the cases."""
+    found: dict[str, dict[str, Case]] = {}
+    for case in cases:
+        found.setdefault(case.patient, {})[case.phase] = case
+    return [(phases["ED"], phases["ES"]) for phases in found.values()]
+
+
 def two_phases(ed: Case, es: Case) -> tuple[Cine, Volume]:
     """A patient's two images as a cine, and the experts' labels on its grid. Raises InputError."""
     (image, labels), (later, later_labels) = ed.load(), es.load()
@@ -127,34 +141,36 @@ def two_phases(ed: Case, es: Case) -> tuple[Cine, Volume]:
 
 
 def agree(ed: Case, es: Case, engine) -> dict:
-    """One patient's record: `measures` -> [model's, expert's], and what the user would be told."""
-    cine, labels = two_phases(ed, es)
-    expert = function.summarise(cine, labels, ed=0, es=1)
-    started = time.perf_counter()
+    """One patient's record: `measures` -> [model's, expert's], and the codes of all a user would be warned of."""
     record = {"patient": ed.patient, "group": ed.group, "failed": None, "flags": [], "ed": None, "es": None}
-    ours = {}
+    ours, theirs, seconds = {}, {}, None
     try:
+        cine, labels = two_phases(ed, es)
+        theirs = {m.key: m.value for m in function.summarise(cine, labels, ed=0, es=1).measurements}
+        started = time.perf_counter()
         result = function.analyse(cine, engine)
+        seconds = round(time.perf_counter() - started, 3)
         ours = {m.key: m.value for m in result.measurements}
         record |= {"ed": result.ed, "es": result.es, "flags": [flag.code for flag in result.flags]}
     except CardiacAIError as error:  # counted, not hidden: the patient is named in the table
         record["failed"] = str(error)
-    theirs = {m.key: m.value for m in expert.measurements}
     values = {key: [plain(ours.get(key)), plain(theirs.get(key))] for key in MEASURES}
-    return record | {"seconds": round(time.perf_counter() - started, 3), "measures": values}
+    return record | {"seconds": seconds, "measures": values}
 
 
 def summarise(records: list[dict]) -> dict:
-    """Agreement of every measure, mass at ED against ES, the aims, and who fell out."""
+    """Agreement of every measure, mass at ED against ES, the aims, flags by how many patients, and who fell out."""
     patients = [record["patient"] for record in records]
     pairs = {key: np.array([r["measures"][key] for r in records], float) for key in MEASURES}
     measures = {
         key: {"name": MEASURES[key][0], "unit": MEASURES[key][1]} | compare(*pairs[key].T, patients) for key in MEASURES
     }
     return {
+        "note": TWO_PHASES,
         "measures": measures,
         "mass_difference": mass_difference(pairs["lv_mass"], pairs["lv_mass_es"], patients),
         "aims": judge(measures),
+        "flags": dict(Counter(code for r in records for code in sorted(set(r["flags"]))).most_common()),
         "failed": {r["patient"]: r["failed"] for r in records if r["failed"]},
         "phases_swapped": [r["patient"] for r in records if not r["failed"] and (r["ed"], r["es"]) != (0, 1)],
     }
@@ -190,7 +206,8 @@ def table(report: dict) -> str:
 
     lines = [
         f"{report['model']} {report['version']}, {report['engine']}, {report['split']}: "
-        f"{len(report['patients'])} patients. Model - expert; 95 % intervals (patient bootstrap) in brackets.",
+        f"{len(report['patients'])} patients. Model - expert; 95 % intervals (patient bootstrap) in brackets. "
+        f"{report['note']}",
         "",
         "| | n | r | bias | SD of difference | limits of agreement | MAE |",
         "|---|---|---|---|---|---|---|",
@@ -213,6 +230,9 @@ def table(report: dict) -> str:
             m = mass[who]
             lines.append(f"| {who} | {cell(m['bias'], 1, '+')} | {cell(m['sd'], 1)} | {cell(m['mae'], 1)} |")
         lines += ["", f"Mean size, model - expert: {cell(mass['closer'], 1, '+')} g; aim below zero: {verdict}."]
+    patients = len(report["patients"]) - len(report["failed"])
+    raised = ", ".join(f"{code} {count}" for code, count in report["flags"].items())
+    lines += ["", f"Flags by how many of {patients} patients' results they were raised on: {raised or 'none'}."]
     if report["phases_swapped"]:
         lines += ["", f"End-diastole and end-systole exchanged: {', '.join(report['phases_swapped'])}."]
     for patient, why in report["failed"].items():
@@ -243,7 +263,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the table, the pictures and the JSON")
     arguments = parser.parse_args(argv)
     engine, cases = protocol.open_model(parser, arguments)
-    both = list(zip(cases[::2], cases[1::2], strict=True))  # ED and ES of a patient follow each other
+    both = by_patient(cases)
     records = []
     for number, (ed, es) in enumerate(both):
         records.append(agree(ed, es, engine))

@@ -4,7 +4,7 @@
 model loaded. The measure is the seeds' 64-1024 U-Net in eager PyTorch on the same 300 slices, extrapolated from 10 in
 the same run. Each row is a process of its own; times are medians. Memory is the peak of a process that does one cine,
 of 10, 30 and 60 phases: it may grow by the cine and its labels, and by nothing else. The growth is taken from 30 to 60:
-cines of fewer than 12 phases are not smoothed and hold less.
+cines of fewer than `inference.FEWEST_SMOOTHED` phases are not smoothed and hold less.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from CardiacAILib.inference import FEWEST_SMOOTHED
 
 from .bench import ROWS, SHAPE, SPACING, bench_seed, megabytes, peak_megabytes, run_row
 
@@ -111,8 +113,10 @@ def bench(model_name: str, repeats: int) -> dict:
 
 
 def growth(rows: dict[int, dict]) -> dict:
-    """MB a phase between the two longest cines: `peak` (None where not measured), `image` and `labels`."""
-    few, many = (rows[phases] for phases in sorted(rows)[-2:])
+    """MB a phase between the shortest and the longest cine that are smoothed: `peak` (None where not measured), `image`
+    and `labels`."""
+    smoothed = [phases for phases in rows if phases >= FEWEST_SMOOTHED]
+    few, many = rows[min(smoothed)], rows[max(smoothed)]
     phases = many["phases"] - few["phases"]
     known = few["memory"] is not None and many["memory"] is not None
     return {

@@ -8,6 +8,8 @@ import numpy as np
 
 #: Okabe and Ito (2008): told apart by colour-blind readers too; groups also have shapes.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+#: 95 % of a normal distribution lie within so many standard deviations of its mean.
+SPREAD = 1.96
 PANEL, GAP = 360, 30  # pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 34, 46  # room round a panel's axes
 _ROW = 18  # of the legend
@@ -26,7 +28,7 @@ class Pairs:
 def agreement_svg(pairs: Pairs, title: str, unit: str, ours: str = "model", theirs: str = "expert") -> str:
     """Scatter and Bland-Altman plot side by side, a file of its own. ours, theirs: what to call the two ways.
 
-    Lines of the second: no difference, the bias, and the 95 % limits of agreement, bias -+ 1.96 standard deviations.
+    Lines of the second: no difference, the bias, and the 95 % limits of agreement, bias -+ SPREAD standard deviations.
     """
     x, y = np.asarray(pairs.theirs, float), np.asarray(pairs.ours, float)
     kinds = sorted(set(pairs.groups))
@@ -38,7 +40,7 @@ def agreement_svg(pairs: Pairs, title: str, unit: str, ours: str = "model", thei
 
     middle, apart = (x + y) / 2, y - x
     bias, sd = apart.mean(), apart.std(ddof=1) if len(apart) > 1 else 0.0
-    limits = (bias - 1.96 * sd, bias + 1.96 * sd)
+    limits = (bias - SPREAD * sd, bias + SPREAD * sd)
     across = _nice((middle.min(), middle.max()))
     up = _nice((min(0, *apart, *limits), max(0, *apart, *limits)))
     labels = (f"mean of {ours} and {theirs}, {unit}", f"{ours} - {theirs}, {unit}")

@@ -5,12 +5,15 @@ one patient out: those for a patient's stacks are chosen on all the others.
 """
 
 import argparse
+import ast
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+import CardiacAILib
 from CardiacAILib.errors import InputError
 from CardiacAILib.images.writer import write_json, write_text
 from CardiacAILib.labels import STRUCTURES
@@ -58,24 +61,25 @@ def left_out_limits(confidence, bad, patients) -> np.ndarray:
     return limits
 
 
-def alarms(flagged, bad, bootstrap: Bootstrap) -> dict:
+def alarms(flagged, bad, patients, bootstrap: Bootstrap, shuffles: int = 5000) -> dict:
     """How a yes-or-no flag does: counts, and with intervals sensitivity, false_alarm_rate and youden (their
-    difference). better_than_chance: the interval of youden lies above zero; None where nothing is bad or good."""
+    difference), the last judged as `separation` is, against no difference."""
     flagged, bad = np.asarray(flagged, float), np.asarray(bad, float)
 
-    def share(of):
-        return lambda w: w @ (flagged * of) / (w @ of)
+    def share(w, of):
+        return (w * flagged * of).sum(axis=1) / (w * of).sum(axis=1)
 
-    youden = bootstrap.interval(lambda w: share(bad)(w) - share(1 - bad)(w))
+    def youden(w, bad):
+        return share(w, bad) - share(w, 1 - bad)
+
     return {
         "results": len(bad),
         "bad": int(bad.sum()),
         "found": int((flagged * bad).sum()),
         "false_alarms": int((flagged * (1 - bad)).sum()),
-        "sensitivity": bootstrap.interval(share(bad)),
-        "false_alarm_rate": bootstrap.interval(share(1 - bad)),
-        "youden": youden,
-        "better_than_chance": None if youden["low"] is None else youden["low"] > 0,
+        "sensitivity": bootstrap.interval(lambda w: share(w, bad)),
+        "false_alarm_rate": bootstrap.interval(lambda w: share(w, 1 - bad)),
+        "youden": _judge(youden, 0.0, bad, patients, bootstrap, shuffles),
     }
 
 
@@ -84,32 +88,52 @@ def separation(score, bad, patients, bootstrap: Bootstrap, shuffles: int = 5000)
 
     p: the share of shuffles that do as well, whole patients' results being dealt to other patients. With few bad
     results the bootstrap's interval is too short, and p is not: better_than_chance asks for an interval above .5 and
-    p below .05.
+    p below .05. Both None where nothing is bad or nothing good.
     """
-    score, bad, patients = np.asarray(score, float), np.asarray(bad, float), np.asarray(patients)
+    score, bad = np.asarray(score, float), np.asarray(bad, float)
     lower = (score[:, None] < score[None, :]) + 0.5 * (score[:, None] == score[None, :])
 
-    def auc(w, bad=bad):
-        return ((w * bad) @ lower * (w * (1 - bad))).sum(axis=1) / ((w @ bad) * (w @ (1 - bad)))
+    def auc(w, bad):
+        both = (w * bad).sum(axis=1) * (w * (1 - bad)).sum(axis=1)
+        return ((w * bad) @ lower * (w * (1 - bad))).sum(axis=1) / both
 
-    found = bootstrap.interval(auc)
+    return _judge(auc, 0.5, bad, patients, bootstrap, shuffles)
+
+
+def _judge(
+    figure: Callable, chance: float, bad: np.ndarray, patients: Sequence[str], bootstrap: Bootstrap, shuffles: int
+) -> dict:
+    """A figure's interval, p and better_than_chance. figure: weights (n, rows), bad (rows) or (n, rows) -> (n,)."""
+    found = bootstrap.interval(lambda w: figure(w, bad))
     if found["value"] is None:
-        return found | {"better_than_chance": None, "p": None}
-    ones, rng = np.ones((1, len(bad))), np.random.default_rng(0)
-    dealt = (_deal(bad, patients, rng) for _ in range(shuffles))
-    as_good = sum(auc(ones, other)[0] >= found["value"] - 1e-4 for other in dealt)
-    p = round(float(1 + as_good) / (1 + shuffles), 4)
-    return found | {"better_than_chance": found["low"] is not None and found["low"] > 0.5 and p < 0.05, "p": p}
+        return found | {"p": None, "better_than_chance": None}
+    dealt = _deal(bad, np.asarray(patients), shuffles)
+    as_good = int((figure(np.ones((1, len(bad))), dealt) >= found["value"] - 1e-4).sum())
+    p = round((1 + as_good) / (1 + shuffles), 4)
+    return found | {"p": p, "better_than_chance": found["low"] is not None and found["low"] > chance and p < 0.05}
 
 
-def _deal(bad: np.ndarray, patients: np.ndarray, rng) -> np.ndarray:
-    """Exchanges the results of whole patients that have as many stacks, and the order of a patient's stacks."""
+def _deal(bad: np.ndarray, patients: np.ndarray, shuffles: int) -> np.ndarray:
+    """(shuffles, rows): whole patients' results dealt among those with as many stacks, each in any order."""
+    rng = np.random.default_rng(0)
     rows = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
-    dealt = bad.copy()
+    dealt = np.tile(bad, (shuffles, 1))
     for count in {len(some) for some in rows}:
         alike = np.array([some for some in rows if len(some) == count])
-        dealt[alike] = rng.permuted(bad[rng.permutation(alike)], axis=1)
+        order = rng.permuted(np.tile(np.arange(len(alike)), (shuffles, 1)), axis=1)
+        dealt[:, alike] = rng.permuted(bad[alike][order], axis=2)
     return dealt
+
+
+def known_codes() -> set[str]:
+    """Codes of all flags that the library can raise, read from its source: a list kept by hand would age."""
+    calls = (
+        node
+        for path in Path(CardiacAILib.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Flag" and node.args
+    )
+    return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
 
 
 def check(evaluations: dict[str, dict]) -> dict:
@@ -129,15 +153,17 @@ def check(evaluations: dict[str, dict]) -> dict:
         margins.append(confidence - others)
         flagged.append(confidence < others)
         structures[key] = {
-            "left_out": alarms(flagged[-1], bad, bootstrap),
+            "left_out": alarms(flagged[-1], bad, patients, bootstrap),
             "auc": separation(confidence, bad, patients, bootstrap),
             "left_out_limits": sorted(set(others.tolist())),
         }
     any_bad = np.array([any(record[f"{key}_dice"] < BAD for key in KEYS) for record in records])
     together = {
-        "left_out": alarms(np.any(flagged, axis=0), any_bad, bootstrap),
+        "left_out": alarms(np.any(flagged, axis=0), any_bad, patients, bootstrap),
         "auc": separation(np.min(margins, axis=0), any_bad, patients, bootstrap),
     }
+    known = known_codes()
+    raised = Counter(code for record in records for code in set(record["flags"]))
     return {
         "evaluations": {
             name: {key: evaluation[key] for key in HEAD if key in evaluation}
@@ -148,7 +174,8 @@ def check(evaluations: dict[str, dict]) -> dict:
         "confidence_limits": limits,
         "structures": structures,
         "any_structure": together,
-        "as_shipped": _as_shipped(records, any_bad, bootstrap),
+        "as_shipped": _as_shipped(records, any_bad, bootstrap, known),
+        "unknown_flags": {code: count for code, count in sorted(raised.items()) if code not in known},
         "stacks": [
             {"patient": r["patient"], "phase": r["phase"], "flags": r["flags"]}
             | {"bad": [key for key in KEYS if r[f"{key}_dice"] < BAD]}
@@ -158,22 +185,21 @@ def check(evaluations: dict[str, dict]) -> dict:
     }
 
 
-def _as_shipped(records: list[dict], any_bad: np.ndarray, bootstrap: Bootstrap) -> dict:
-    """The flags that the records carry, as groups and one by one, against any structure being bad."""
-    codes = sorted({code for record in records for code in record["flags"]})
+def _as_shipped(records: list[dict], any_bad: np.ndarray, bootstrap: Bootstrap, known: set[str]) -> dict:
+    """The flags that the records carry, as groups and one by one, against any structure being bad. known: the codes
+    that are judged; what the library no longer raises would say nothing about it."""
+    codes = sorted({code for record in records for code in record["flags"]} & known)
     groups = {
         "any flag": codes,
         "low_confidence": ["low_confidence"],
         "from labels alone": [code for code in codes if code not in FROM_NETWORK],
     }
     groups |= {code: [code] for code in codes}
-    found = {}
-    for name, some in groups.items():
-        found[name] = alarms([not set(some).isdisjoint(r["flags"]) for r in records], any_bad, bootstrap)
+    flagged = {name: [not set(some).isdisjoint(r["flags"]) for r in records] for name, some in groups.items()}
     if all("warnings" in record for record in records):
-        warned = [bool(record["warnings"]) for record in records]
-        found = {"any warning": alarms(warned, any_bad, bootstrap)} | found
-    return found
+        flagged = {"any warning": [not known.isdisjoint(r["warnings"]) for r in records]} | flagged
+    patients = [record["patient"] for record in records]
+    return {name: alarms(some, any_bad, patients, bootstrap) for name, some in flagged.items()}
 
 
 def table(report: dict) -> str:
@@ -184,38 +210,45 @@ def table(report: dict) -> str:
     )
     lines = [f"{sources}. {report['rule']}", ""]
     lines.append(
-        "Each patient's stacks under limits chosen on all other patients. In brackets 95 % intervals of a patient "
-        "bootstrap; p from dealing whole patients' results to other patients; better than chance: both say so."
+        "Each patient's stacks under limits chosen on all other patients. J: share of the bad results that was flagged "
+        "less that of the good ones. In brackets 95 % intervals of a patient bootstrap; p from dealing whole patients' "
+        "results to other patients. Better than chance: the interval lies above it (J: 0, AUC: .5) and p is below .05."
     )
     lines.append("")
-    lines += ["| | limit | bad found | false alarms | AUC of confidence | p | better than chance |"]
-    lines += ["|---|---|---|---|---|---|---|"]
+    lines += ["| | limit | bad found | false alarms | J of the flag | p | flag better than chance "]
+    lines[-1] += "| AUC of confidence | p | confidence better than chance |"
+    lines += ["|---|---|---|---|---|---|---|---|---|---|"]
     rows = [(s.name, report["confidence_limits"][s.key], report["structures"][s.key]) for s in STRUCTURES]
     for name, limit, found in [*rows, ("any structure of a stack", None, report["any_structure"])]:
-        auc, p = found["auc"], found["auc"]["p"]
-        cells = [name, f"{limit:.3f}" if limit is not None else "", *_counts(found["left_out"])]
-        verdict = _WORDS[auc["better_than_chance"]]
-        lines.append(f"| {' | '.join(cells)} | {_cell(auc)} | {'-' if p is None else f'{p:.3f}'} | {verdict} |")
+        cells = [name, f"{limit:.3f}" if limit is not None else "", *_flag_cells(found["left_out"])]
+        lines.append(f"| {' | '.join([*cells, *_judged(found['auc'])])} |")
     lines += ["", "Flags in the evaluated records against stacks with any bad structure:", ""]
-    lines += ["| | bad found | false alarms | sensitivity - false alarm rate | better than chance |"]
-    lines += ["|---|---|---|---|---|"]
+    lines += ["| | bad found | false alarms | J | p | better than chance |", "|---|---|---|---|---|---|"]
     for name, found in report["as_shipped"].items():
-        cells = [name, *_counts(found), _cell(found["youden"]), _WORDS[found["better_than_chance"]]]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join([name, *_flag_cells(found)])} |")
+    if report["unknown_flags"]:
+        stacks = ", ".join(f"{code} (in {count} stacks)" for code, count in report["unknown_flags"].items())
+        lines += ["", f"Not judged, because the library no longer raises them: {stacks}."]
     return "\n".join(lines)
 
 
 _WORDS = {True: "yes", False: "no", None: "cannot be told"}
 
 
-def _counts(found: dict) -> tuple[str, str]:
-    return f"{found['found']} of {found['bad']}", f"{found['false_alarms']} of {found['results'] - found['bad']}"
+def _flag_cells(found: dict) -> list[str]:
+    """Counts of `alarms` and how its J was judged."""
+    good = found["results"] - found["bad"]
+    return [f"{found['found']} of {found['bad']}", f"{found['false_alarms']} of {good}", *_judged(found["youden"])]
 
 
-def _cell(figure: dict) -> str:
-    if figure["low"] is None:
-        return "-"
-    return f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
+def _judged(figure: dict) -> tuple[str, str, str]:
+    """Figure with its interval, p, verdict."""
+    interval, p = "-", "-"
+    if figure["low"] is not None:
+        interval = f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
+    if figure["p"] is not None:
+        p = f"{figure['p']:.3f}"
+    return interval, p, _WORDS[figure["better_than_chance"]]
 
 
 def main(argv: list[str] | None = None) -> int:

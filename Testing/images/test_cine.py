@@ -8,7 +8,8 @@ import pytest
 import SimpleITK as sitk
 
 from CardiacAILib.errors import InputError
-from CardiacAILib.images.cine import read_cine
+from CardiacAILib.flags import Flag
+from CardiacAILib.images.cine import Cine, read_cine
 from CardiacAILib.images.volume import Volume
 from CardiacAITraining.dicom_files import write_dicom_cine
 
@@ -125,7 +126,7 @@ def test_phases_in_the_natural_order_of_their_names(tmp_path):
     cine = read_cine(tmp_path)
     _is(cine)
     assert cine.volume.frame_times is None and cine.heart_rate is None and cine.volume.oriented
-    assert set(_flags(cine)) == {"times_missing"}
+    assert set(_flags(cine)) == {"times_missing", "files_taken"}
 
 
 def test_an_acdc_folder(tmp_path):
@@ -144,6 +145,63 @@ def test_an_acdc_folder(tmp_path):
     assert "patient001_frame01.nii.gz" in _flags(cine)["files_left"]
     _save_4d(tmp_path / "other_4d.nii.gz")
     _refuses(tmp_path, "2 cines: other_4d.nii.gz, patient001_4d.nii.gz")
+
+
+def _names(folder, *names):
+    for phase, name in enumerate(names):
+        _save(folder / name, PIXELS[phase])
+    return folder
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("patient000.nii.gz", "patient001.nii.gz", "patient002.nii.gz"),
+        ("case_1.nii", "case_2.nii"),
+        ("sub-01_cine.nii", "sub-02_cine.nii"),
+        ("Subject 1.nii", "Subject 2.nii"),
+        ("t1_pat7.nii", "t1_pat8.nii"),
+        ("patient001_frame01.nii", "patient001_frame12.nii", "patient002_frame01.nii", "patient002_frame10.nii"),
+        ("patient001_ED.nii", "patient002_ED.nii"),
+    ],
+)
+def test_patients_on_one_grid_are_no_phases(tmp_path, names):
+    patients = "3 patients" if len(names) == 3 else "2 patients"
+    _refuses(_names(tmp_path, *names), f"{patients} by their names .*{names[0]} to {names[-1]}", "`cardiacai segment`")
+
+
+@pytest.mark.parametrize(
+    "names, severity",
+    [
+        (("p0.nii", "p1.nii", "p2.nii"), "warning"),
+        (("scan4.nii", "scan5.nii"), "warning"),
+        (("basket1.nii", "basket2.nii"), "warning"),  # a t, but at the end of a word
+        (("a_frame01.nii", "a_frame02.nii"), "note"),
+        (("patient007_frame01.nii", "patient007_frame12.nii"), "note"),
+        (("case3_phase-1.nii", "case3_phase-2.nii"), "note"),
+        (("T0.nii", "T1.nii"), "note"),
+        (("x_ED.nii", "x_ES.nii"), "note"),
+        (("combat1.nii", "combat2.nii"), "warning"),  # no patient
+        (tuple(f"p{phase}.nii" for phase in range(12)), "note"),
+    ],
+)
+def test_which_files_were_taken_for_phases(tmp_path, names, severity):
+    flag = next(flag for flag in read_cine(_names(tmp_path, *names)).remarks if flag.code == "files_taken")
+    assert flag.severity == severity
+    assert f"{len(names)} files" in flag.message and f"{names[0]} to {names[-1]}" in flag.message
+
+
+def test_a_4d_file_needs_no_such_remark(tmp_path):
+    _save_4d(tmp_path / "cine.nii")
+    _save(tmp_path / "phase.nii", PIXELS[0])
+    assert set(_flags(read_cine(tmp_path))) == {"heart_rate_from_times", "files_left"}
+
+
+def test_whole_beat_is_told_by_the_remarks():
+    volume = Volume(PIXELS, SPACING)
+    note = Flag("times_missing", "note", "No times.")
+    assert Cine(volume).whole_beat and Cine(volume, remarks=(note,)).whole_beat
+    assert not Cine(volume, remarks=(note, Flag("beat_incomplete", "warning", "Late."))).whole_beat
 
 
 def test_label_maps_by_content(tmp_path):

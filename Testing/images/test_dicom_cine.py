@@ -68,10 +68,58 @@ def test_without_trigger_times(tmp_path):
 
 def test_prospective_triggering_is_noted(tmp_path):
     write_dicom_cine(tmp_path / "a", a_cine(), heart_rate=60, NominalInterval=1250)
-    assert "80 % of the beat" in flags_of(read_cine(tmp_path / "a"))["beat_incomplete"]
+    cine = read_cine(tmp_path / "a")
+    assert "80 % of the beat" in flags_of(cine)["beat_incomplete"]
+    assert not cine.whole_beat and all(flag.severity == "note" for flag in cine.remarks)
     write_dicom_cine(tmp_path / "b", a_cine(), heart_rate=60, NominalInterval=500)
     cine = read_cine(tmp_path / "b")
     assert "120 beats per minute, but the phases cover 2.0" in flags_of(cine)["heart_rate_doubtful"]
+    assert cine.whole_beat
+
+
+def _write_from(folder, first, last, **tags):
+    """Six phases with trigger times (ms) from the first to the last."""
+    for files in write_dicom_cine(folder, a_cine(), **tags):
+        for path, time in zip(files, np.linspace(first, last, PHASES), strict=True):
+            edit(path, TriggerTime=f"{time:.6g}")
+    return read_cine(folder)
+
+
+def test_a_trigger_delay_is_no_imaged_time(tmp_path):
+    """Six phases each 100 ms apart in a beat of 1000 ms, none of them near the R wave."""
+    cine = _write_from(tmp_path, 300, 800, heart_rate=60)
+    (flag,) = cine.remarks
+    assert flag.code == "beat_incomplete" and flag.severity == "warning"
+    assert "300 ms after the R wave and cover 60 % of the beat: end-diastole may be missing" in flag.message
+    assert cine.heart_rate == 60 and not cine.whole_beat
+
+
+def test_a_short_delay_is_no_late_start(tmp_path):
+    cine = _write_from(tmp_path / "a", 150, 650, heart_rate=60)
+    (flag,) = cine.remarks
+    assert "cover 60 % of the beat (prospective triggering): the end of filling" in flag.message
+    assert flag.severity == "note" and not cine.whole_beat
+    cine = _write_from(tmp_path / "b", 80, 913, heart_rate=60)  # retrospective, counted from the middle of each phase
+    assert cine.remarks == () and cine.whole_beat
+
+
+def test_phases_that_go_on_behind_the_next_r_wave_are_a_whole_beat(tmp_path):
+    cine = _write_from(tmp_path, 400, 1233, heart_rate=60)
+    assert cine.remarks == () and cine.whole_beat
+
+
+def test_no_heart_rate_is_taken_from_phases_that_begin_late(tmp_path):
+    """They would give 100 per minute."""
+    cine = _write_from(tmp_path, 300, 800, NominalInterval=None)
+    (flag,) = cine.remarks
+    assert flag.code == "beat_incomplete" and flag.severity == "warning" and "300 ms after the R wave" in flag.message
+    assert cine.heart_rate is None and cine.volume.frame_times[0] == 0.3
+
+
+def test_the_rate_from_times_counts_from_the_first_phase(tmp_path):
+    cine = _write_from(tmp_path, 100, 850, NominalInterval=None)
+    assert cine.heart_rate == pytest.approx(60 / 0.9)
+    assert set(flags_of(cine)) == {"heart_rate_from_times"}
 
 
 def test_a_missing_phase_is_named_and_its_neighbour_shown(tmp_path):

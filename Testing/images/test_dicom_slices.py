@@ -38,6 +38,45 @@ def test_an_image_acquired_again_in_its_series(tmp_path):
     assert "one image was acquired again" in flags_of(cine)["phase_repeated"]
 
 
+def _write_twice(folder, first, second):
+    """Two acquisitions of all slices in one series, at 65 and 66 beats per minute. first, second: their tags."""
+    early, late = a_cine(), a_cine(1)
+    for name, volume, rate, tags in (("a", early, 65, first), ("b", late, 66, second)):
+        for path in np.ravel(write_dicom_cine(folder / name, volume, heart_rate=rate, one_series=True, **tags)):
+            edit(path, SOPInstanceUID=generate_uid())
+    return late
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}),
+        ({"AcquisitionTime": "100000"}, {"AcquisitionTime": "101500"}),
+        ({"AcquisitionDateTime": "20261121100000"}, {"AcquisitionDateTime": "20261121101500"}),
+        ({"AcquisitionNumber": None, "AcquisitionTime": "100000"}, {"AcquisitionNumber": 2, "AcquisitionTime": "1015"}),
+    ],
+)
+def test_two_acquisitions_in_one_series_are_not_mixed(tmp_path, first, second):
+    late = _write_twice(tmp_path, first, second)
+    cine = read_cine(tmp_path)
+    assert_is(cine, late)
+    assert cine.heart_rate == pytest.approx(66, abs=0.1)
+    assert "The stack was acquired more than once" in flags_of(cine)["slice_repeated"]
+    assert set(flags_of(cine)) == {"slice_repeated", "series_left"}
+
+
+@pytest.mark.parametrize("each", [1, 5, 6])
+def test_phases_in_several_acquisitions_are_one_beat(tmp_path, each):
+    """Many scanners count every phase; a beat in two parts is one beat too, also where one part is the longer one."""
+    volume = a_cine(phases=11)
+    for files in write_dicom_cine(tmp_path, volume):
+        for phase, path in enumerate(files):
+            edit(path, AcquisitionNumber=1 + phase // each, AcquisitionTime=f"1000{phase // each:02}")
+    cine = read_cine(tmp_path)
+    assert_is(cine, volume)
+    assert cine.remarks == ()
+
+
 def test_phases_are_ordered_by_time_before_number(tmp_path):
     """Philips numbers images in any order."""
     volume = a_cine()

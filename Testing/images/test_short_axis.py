@@ -191,6 +191,44 @@ def test_frames_of_reference(tmp_path, uids):
     assert set(flags_of(cine)) == ({"frames_of_reference"} if uids[0] else set())
 
 
+@pytest.mark.parametrize("first, last", [(4, 8), (7, 8), (0, 1), (5, 7), (0, 4)])
+def test_another_frame_of_reference_does_not_cut_the_heart(tmp_path, first, last):
+    """From one slice to another; the third frame of (5, 7) has one slice."""
+    volume = a_cine(slices=8)
+    for number, files in enumerate(write_dicom_cine(tmp_path, volume)):
+        if first <= number:
+            edit(files, FrameOfReferenceUID="1.2.2" if number < last else "1.2.3")
+    cine = read_cine(tmp_path)
+    assert_is(cine, volume)
+    (flag,) = cine.remarks
+    assert flag.code == "frames_of_reference" and flag.severity == "warning"
+
+
+@pytest.mark.parametrize("moved", [0.3 * STEP * LONG_AXIS, 5 * SHORT_AXIS[:, 0]])
+def test_half_a_heart_that_was_moved_is_a_warning(tmp_path, moved):
+    write_dicom_cine(tmp_path, a_cine(slices=5))
+    origin = np.array(a_cine().origin) + 5 * STEP * LONG_AXIS + moved
+    edit(write_dicom_cine(tmp_path, a_cine(1, slices=4, origin=tuple(origin)), number=6), FrameOfReferenceUID="1.2.2")
+    cine = read_cine(tmp_path)
+    assert_is(cine, a_cine(slices=5))
+    flag = next(flag for flag in cine.remarks if flag.code == "slice_differs")
+    assert flag.severity == "warning"
+    assert re.search("Series 6 to 9 .*another frame of reference.*volumes may be too small", flag.message)
+    assert "frames_of_reference" not in flags_of(cine)
+
+
+@pytest.mark.parametrize("on", [0, 0.5, 1])
+def test_a_stack_acquired_again_in_another_frame_is_not_joined(tmp_path, on):
+    """At the same places, halfway between them, or one slice on: the heart is whole in each."""
+    write_dicom_cine(tmp_path, a_cine())
+    origin = np.array(a_cine().origin) + on * STEP * LONG_AXIS
+    again = a_cine(1, origin=tuple(origin))
+    edit(write_dicom_cine(tmp_path, again, number=11), FrameOfReferenceUID="1.2.2")
+    cine = read_cine(tmp_path)
+    assert_is(cine, again)
+    assert set(flags_of(cine)) == {"stack_chosen", "series_left"}
+
+
 def test_two_patients_are_never_mixed(tmp_path):
     write_dicom_cine(tmp_path, a_cine())
     write_dicom_cine(tmp_path, a_cine(1), number=20, study="other", PatientID="OTHER", PatientName="Other^One")

@@ -7,7 +7,8 @@ import pytest
 
 from CardiacAILib.engines import load_model, open_engine
 from CardiacAILib.errors import InputError
-from CardiacAILib.function import Body, analyse, slope, summarise
+from CardiacAILib.flags import Flag
+from CardiacAILib.function import Body, analyse, peak_rates, summarise
 from CardiacAILib.images.cine import Cine
 from CardiacAILib.labels import LV, MYO, RV
 from CardiacAILib.phantom import Heart, cine_phantom
@@ -76,11 +77,25 @@ def test_without_a_heart_rate_there_is_no_output_and_no_rate(phantom):
     assert {"lv_edv", "lv_ef", "rv_ef"} <= keys
 
 
-def test_the_slope_of_a_wave_is_its_derivative():
-    phase = np.arange(25) / 25
+@pytest.mark.parametrize("phases", [12, 20, 25])
+def test_peak_rates_of_a_wave_are_those_of_its_derivative(phases):
+    """Between the phases too, where the steepest point mostly lies."""
+
+    def derivative(x):
+        return (-30 * 2 * np.pi * np.sin(2 * np.pi * x) + 5 * 6 * np.pi * np.cos(2 * np.pi * 3 * x)) / 0.8
+
+    phase = np.arange(phases) / phases
     volumes = 90 + 30 * np.cos(2 * np.pi * phase) + 5 * np.sin(2 * np.pi * 3 * phase)
-    expected = (-30 * 2 * np.pi * np.sin(2 * np.pi * phase) + 5 * 6 * np.pi * np.cos(2 * np.pi * 3 * phase)) / 0.8
-    assert np.allclose(slope(volumes, 0.8), expected)
+    fine = derivative(np.linspace(0, 1, 5001))
+    assert peak_rates(volumes, 0.8) == pytest.approx((-fine.min(), fine.max()), rel=0.01)
+
+
+def test_rates_follow_the_times_and_need_a_whole_beat(cine, phantom, result):
+    by_hand = values(summarise(replace(cine, heart_rate=130.0), phantom.labels))
+    assert by_hand["lv_peak_filling_rate"] == pytest.approx(values(result)["lv_peak_filling_rate"])
+    assert by_hand["lv_co"] == pytest.approx(2 * values(result)["lv_co"])
+    cut_short = replace(cine, remarks=(Flag("beat_incomplete", "note", "80 % of a beat."),))
+    assert "lv_peak_filling_rate" not in values(summarise(cut_short, phantom.labels))
 
 
 def test_peak_rates_of_the_phantom(phantom, result):
@@ -98,6 +113,22 @@ def test_phases_may_be_chosen_by_hand(cine, phantom):
     assert values(result)["lv_edv"] == pytest.approx(result.curves.volumes["LV"][2])
     assert values(result)["lv_mass_es"] == pytest.approx(1.05 * result.curves.volumes["MYO"][5])
     assert result.provenance["ed_es"] == "by hand"
+
+
+def test_phases_that_cannot_be_are_refused_or_flagged(cine, phantom, result):
+    for wrong in (25, -1):
+        with pytest.raises(InputError, match="phases 1 to 25"):
+            summarise(cine, phantom.labels, ed=wrong)
+    assert "phases_exchanged" not in flags(result)
+    assert "phases_exchanged" in flags(summarise(cine, phantom.labels, ed=9, es=0))
+    assert "phases_exchanged" in flags(summarise(cine, phantom.labels, ed=3, es=3))
+
+
+def test_a_slip_in_height_or_weight_is_flagged(cine, phantom):
+    for body, severity in ((Body(1.72, 7.0), "warning"), (Body(1.72, 700.0), "warning"), (Body(1.72, None), "note")):
+        result = summarise(cine, phantom.labels, body=body)
+        assert [f.severity for f in result.flags if f.code == "body_doubtful"] == [severity]
+        assert "lv_edv_index" not in values(result)
 
 
 def test_edited_labels_change_the_numbers_and_nothing_else(cine, phantom, result):

@@ -8,7 +8,7 @@ import pytest
 
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import write_volume
-from CardiacAILib.jobs import anonymous
+from CardiacAILib.privacy import anonymous
 from CardiacAILib.sources import find_cines
 
 
@@ -68,6 +68,22 @@ def test_several_4d_files_are_a_batch(files, tmp_path):
     assert found(tmp_path) == [("a.nii.gz", "a"), ("b.nii.gz", "b")]
 
 
+def test_a_label_map_of_a_cine_is_no_cine(files, tmp_path):
+    for name in ("heart", "heart_gt", "segmentation"):
+        shutil.copy(files / "cine.nii.gz", tmp_path / f"{name}.nii.gz")
+    assert [name for name, _ in found(tmp_path)] == ["heart.nii.gz"]
+
+
+def test_results_inside_the_input_do_not_change_what_it_is(tmp_path):
+    for series in range(2):
+        dicom(tmp_path / "study" / f"Se{series}" / "1.dcm", "1.2.840.1")
+    out = tmp_path / "study" / "results"
+    (out / "overlays").mkdir(parents=True)
+    (out / "segmentation.nii.gz").write_bytes(b"labels")
+    (source,) = find_cines(tmp_path / "study", out)
+    assert source.path == tmp_path / "study" and source.alone
+
+
 def test_series_folders_of_one_study_are_one_cine(tmp_path):
     for series in range(3):
         dicom(tmp_path / f"Se{series}" / "1.dcm", "1.2.840.1")
@@ -90,10 +106,15 @@ def test_folders_of_phases_are_a_batch(files, tmp_path):
 
 
 def test_names_and_ids_leave_a_text():
-    known = {"Patient name": "Doe^Jane", "Patient ID": "H-004711", "Study date": "2026-01-02"}
+    known = {"Patient name": "Doe^Jane", "Patient ID": "H-004711", "Birth date": "1970-01-02"}
     assert anonymous("jane doe cine", known) == "[removed] [removed] cine"
-    assert anonymous("H-004711_short_axis", known) == "[removed]_short_axis"
-    assert anonymous("study 004711", known) == "study [removed]"
+    assert anonymous("H004711_short_axis", known) == "[removed]_short_axis"
+    assert anonymous("study 004711 of 19700102", known) == "study [removed] of [removed]"
+    assert anonymous("JANE2026", known) == "[removed]"
     assert anonymous("short axis", known) == "short axis"
+    german = {"Patient name": "M\u00fcller^J\u00fcrgen"}
+    for name in ("M\u00fcller", "Mu\u0308ller", "MUELLER", "muller_juergen", "MUELLERJUERGEN"):
+        assert "ller" not in anonymous(name, german).lower()
     assert anonymous("Li_Al normal", {"Patient name": "Li^Al"}) == "[removed]_[removed] normal"
+    assert anonymous("The heart rate of the phases", {"Patient name": "Art^Tim"}) == "The heart rate of the phases"
     assert anonymous("anything", {}) == "anything"

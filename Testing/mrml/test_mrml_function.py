@@ -94,6 +94,8 @@ def test_segments(shown):
     assert texts(table, "es_mm")[13:] == ["13.4", "", ""]
     assert texts(table, "thickening_percent")[:2] == ["41.0", "42.0"]
     assert texts(table, "thickening_percent")[14:] == ["", ""]
+    for words in ("American Heart Association", "mean distance from cavity to outer border"):
+        assert words in table.GetDescription()
 
 
 def test_chart_shows_both_ventricles_over_time_in_their_colors(shown):

@@ -11,7 +11,7 @@ import pytest
 from mrml_grids import GEOMETRIES, random_labels
 
 from CardiacAILib.flags import Flag
-from CardiacAILib.labels import CONVENTION
+from CardiacAILib.labels import BASE_CONVENTION, CONVENTION
 from CardiacAILib.measure import measure
 from CardiacAILib.mrml import heart_center, measurements_to_table, place_beside, record_result, recorded_flags
 from CardiacAILib.segment import Segmentation
@@ -36,7 +36,7 @@ def test_table_holds_the_measurements(add, result):
         assert table.GetCellText(row, 0) == measurement.name
         assert float(table.GetCellText(row, 1)) == pytest.approx(measurement.value, abs=0.0051)
         assert table.GetCellText(row, 2) == measurement.unit
-    assert table.GetDescription() == CONVENTION
+    assert table.GetDescription() == f"{CONVENTION} {BASE_CONVENTION}"  # one phase: nothing of ED and ES
 
 
 def test_table_through_a_file(add, result, tmp_path):

@@ -9,7 +9,9 @@ import pytest
 from CardiacAILib.flags import Flag
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.measure import Measurement
+from CardiacAILib.report import function_page, page
 from CardiacAILib.report.tables import (
+    cm2,
     dice_scores,
     document_json,
     format_table,
@@ -43,6 +45,11 @@ def test_areas_along_another_axis(boxes):
     assert len(slice_rows(boxes, slice_axis="j")) == 12
 
 
+def test_areas_for_a_reader():
+    assert [cm2(mm2) for mm2 in (1234.0, 4.0, float("nan"))] == ["12.3", "0.0", "-"]
+    assert page.cm2 is function_page.cm2 is cm2  # both pages round alike
+
+
 def test_areas_add_up_to_the_volumes(case):
     volumes = {m.key: m.value for m in case.result.measurements}
     total = sum(r.area["LV"] for r in slice_rows(case.result.labels)) * 8.0 / 1000
@@ -56,7 +63,7 @@ def test_dice():
 
 def test_csv_round_trip(case):
     rows = read(measurements_csv(case.result))
-    assert list(rows[0]) == ["key", "name", "value", "unit"]
+    assert list(rows[0]) == ["key", "name", "value", "unit", "convention"]
     assert [(r["key"], float(r["value"]), r["unit"]) for r in rows] == [
         (m.key, m.value, m.unit) for m in case.result.measurements
     ]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -148,6 +149,66 @@ def test_grids_that_differ_are_refused(data):
     other = SimpleNamespace(load=lambda: (replace(image, spacing=(1.8, 1.8, 5.0)), labels))
     with pytest.raises(InputError, match="different grids"):
         agreement.two_phases(ed, other)
+
+
+def test_a_patient_on_two_grids_is_named_and_ends_nothing(data, monkeypatch):
+    (ed, es), (other_ed, other_es), _ = patients(data)
+    image, labels = other_es.load()
+    odd = SimpleNamespace(load=lambda: (replace(image, spacing=(1.7, 1.7, 10.0)), labels))
+    _, drawn = agreement.two_phases(ed, es)
+    monkeypatch.setattr(function, "analyse", lambda cine, engine: function.summarise(cine, drawn))
+    records = [agreement.agree(ed, es, None), agreement.agree(other_ed, odd, None)]
+    summary = agreement.summarise(records)
+    assert list(summary["failed"]) == ["patient002"] and "different grids" in summary["failed"]["patient002"]
+    assert summary["measures"]["lv_edv"]["n"] == 1
+    json.dumps(report_of(records), allow_nan=False)
+
+
+def test_phases_are_paired_by_patient_whatever_their_order(data, tmp_path, monkeypatch):
+    mixed = sorted(list_cases(data), key=lambda case: (case.phase != "ES", case.patient))  # ES of all, then ED of all
+    seen = []
+
+    def agree(ed, es, engine):
+        seen.append((ed.patient, ed.phase, es.patient, es.phase))
+        nothing = {key: [None, None] for key in agreement.MEASURES}
+        return {"patient": ed.patient, "group": "", "failed": "left", "flags": [], "measures": nothing}
+
+    head = SimpleNamespace(name="m", version="1", network=b"")
+    engine = SimpleNamespace(model=head, name="e", precision="f32")
+    monkeypatch.setattr(agreement.protocol, "open_model", lambda parser, arguments: (engine, mixed))
+    monkeypatch.setattr(agreement, "agree", agree)
+    agreement.main(["m", str(data), "-o", str(tmp_path / "out")])
+    assert seen == [(f"patient00{n}", "ED", f"patient00{n}", "ES") for n in (1, 2, 3)]
+
+
+def test_flags_are_recorded_and_counted_by_patient(data, monkeypatch):
+    records = []
+    for number, (ed, es) in enumerate(patients(data)):
+        _, drawn = agreement.two_phases(ed, es)
+        array = np.stack([drawn.array[0]] * 2)
+        if number == 1:  # half the muscle gone at end-systole: its mass cannot be right
+            array[1][(array[1] == 2) & (np.arange(array.shape[-1]) % 2 == 0)] = 0
+        if number == 2:
+            array[1][array[1] == 1] = 0  # and no RV
+        drawn = drawn.with_array(array)
+        monkeypatch.setattr(function, "analyse", lambda cine, engine, d=drawn: function.summarise(cine, d, ed=0, es=1))
+        records.append(agreement.agree(ed, es, None))
+    assert ["mass_difference" in record["flags"] for record in records] == [False, True, False]
+    records[2]["flags"] += ["absent"]  # as of two structures
+    report = report_of(records) | {"patients": ["a", "b", "c"]}
+    assert report["flags"]["mass_difference"] == 1 and report["flags"]["absent"] == 1
+    assert report["flags"]["few_phases"] == 3
+    (line,) = (line for line in agreement.table(report).splitlines() if line.startswith("Flags by how many of 3"))
+    assert "few_phases 3" in line and "mass_difference 1" in line
+
+
+def test_what_two_phases_cannot_show_is_said(data, monkeypatch):
+    ed, es = patients(data)[0]
+    monkeypatch.setattr(function, "analyse", lambda cine, engine: function.summarise(cine, drawn))
+    _, drawn = agreement.two_phases(ed, es)
+    assert "nothing is blended in time" in agreement.table(report_of([agreement.agree(ed, es, None)]))
+    card = Path(agreement.__file__).parent / "cards" / "cine_short_axis.md"
+    assert "not blended in time" in card.read_text()
 
 
 def test_the_command_writes_figures_pictures_and_what_they_were_made_with(data, tmp_path, capsys):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from CardiacAILib import function
+from CardiacAILib import function, inference
 from CardiacAITraining import bench, bench_cine
 
 
@@ -44,6 +44,20 @@ def test_growth_is_per_phase():
     assert bench_cine.growth(rows) == pytest.approx({"peak": 2.0, "image": 1.3, "labels": 0.65})
     rows[60]["memory"] = None
     assert bench_cine.growth(rows)["peak"] is None
+
+
+def test_growth_is_of_cines_that_are_smoothed():
+    """Those hold some phases' probabilities more: the step to them is no growth."""
+    assert sum(phases >= inference.FEWEST_SMOOTHED for phases in bench_cine.MEMORY_PHASES) == 2
+    fewest, held = inference.FEWEST_SMOOTHED, 50.0
+    counts = (fewest - 1, fewest, fewest + 5, fewest + 40)
+    rows = {
+        n: {"phases": n, "memory": n * 2.0 + held * (n >= fewest), "image_mb": n * 1.3, "labels_mb": n * 0.65}
+        for n in counts
+    }
+    assert bench_cine.growth(rows)["peak"] == pytest.approx(2.0)
+    rows[fewest + 5]["memory"] += 30  # noise of one run in the middle has no say
+    assert bench_cine.growth(rows)["peak"] == pytest.approx(2.0)
 
 
 def row(faster: float, peak: float | None) -> dict:

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from CardiacAITraining import agreement, charts
 from CardiacAITraining.charts import GAP, PANEL, Pairs, _nice, agreement_svg
 
 THEIRS = [100.0, 140.0, 180.0, 260.0]
@@ -41,6 +42,14 @@ def test_bias_and_limits_stand_among_the_differences():
     spread = np.std([4, 0, -4, 12], ddof=1)
     assert (low - high) / millilitre == pytest.approx(2 * 1.96 * spread, rel=0.01)
     assert "bias +3.0" in text and f"{3 + 1.96 * spread:+.1f}" in text
+
+
+def test_limits_have_the_width_that_tables_give_them(monkeypatch):
+    assert agreement.SPREAD is charts.SPREAD
+    monkeypatch.setattr(charts, "SPREAD", 1.0)
+    _, text = drawn(agreement_svg(Pairs(OURS, THEIRS), "LV EDV", "mL"))
+    spread = np.std([4, 0, -4, 12], ddof=1)
+    assert f"{3 + spread:+.1f}" in text and f"{3 - spread:+.1f}" in text
 
 
 def test_every_point_lies_inside_its_axes():

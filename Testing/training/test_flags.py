@@ -1,6 +1,7 @@
 """Flags that mean something: the rule for limits, its honest trial, and the way of the limits into a model."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import CardiacAILib
 from CardiacAILib import quality
 from CardiacAILib.engines import load_model
 from CardiacAILib.errors import InputError, ModelError
@@ -15,7 +17,7 @@ from CardiacAILib.images.grid import Grid
 from CardiacAILib.labels import LV, STRUCTURES
 from CardiacAITraining import flag_check
 from CardiacAITraining.bundle import export_bundle, write_sums
-from CardiacAITraining.flag_check import alarms, check, choose_limit, left_out_limits, separation
+from CardiacAITraining.flag_check import alarms, check, choose_limit, known_codes, left_out_limits, separation
 from CardiacAITraining.protocol import Bootstrap
 
 KEPT = Path(__file__).parents[2] / "docs" / "evaluations" / "holdout.json"
@@ -85,14 +87,33 @@ def test_one_unlucky_patient_proves_nothing():
     assert not found["better_than_chance"]
 
 
+def test_a_flag_on_one_unlucky_patient_proves_nothing_either():
+    patients = [f"p{n // 2}" for n in range(20)]
+    bad = np.arange(20) < 2
+    found = alarms(bad, bad, patients, Bootstrap(patients))["youden"]
+    assert (found["value"], found["low"], found["high"]) == (1, 1, 1)
+    assert found["p"] == pytest.approx(0.1, abs=0.03)
+    assert found["better_than_chance"] is False
+
+
+def test_p_is_the_share_of_deals_that_do_as_well():
+    """Of six patients with one stack each, three bad ones are all flagged in 1 of 20 deals."""
+    bad = np.array([True] * 3 + [False] * 3)
+    for judged in (
+        alarms(bad, bad, range(6), Bootstrap(range(6)))["youden"],
+        separation(~bad, bad, range(6), Bootstrap(range(6))),
+    ):
+        assert judged["p"] == pytest.approx(1 / 20, abs=0.01)
+
+
 def test_alarms_are_counted():
     flagged = [True, True, False, False, True, False]
-    found = alarms(flagged, [True, True, True, False, False, False], Bootstrap(list("abcdef")))
+    found = alarms(flagged, [True, True, True, False, False, False], list("abcdef"), Bootstrap(list("abcdef")))
     assert (found["found"], found["bad"], found["false_alarms"], found["results"]) == (2, 3, 1, 6)
     assert found["sensitivity"]["value"] == pytest.approx(2 / 3, abs=1e-4)
     assert found["youden"]["value"] == pytest.approx(1 / 3, abs=1e-4)
-    assert not found["better_than_chance"]  # six patients are too few for that
-    assert alarms([True], [False], Bootstrap(["a"]))["better_than_chance"] is None
+    assert found["youden"]["better_than_chance"] is False  # six patients are too few for that
+    assert alarms([True], [False], ["a"], Bootstrap(["a"]))["youden"]["better_than_chance"] is None
 
 
 def evaluation(patients: int, poor=(), flags=("anatomy",), prefix="p", **head) -> dict:
@@ -116,13 +137,57 @@ def test_a_report_tells_what_the_limits_and_the_flags_find():
     rv, together = report["structures"]["RV"], report["any_structure"]
     for found in (rv["left_out"], together["left_out"], report["as_shipped"]["from labels alone"]):
         assert (found["found"], found["bad"], found["false_alarms"], found["results"]) == (6, 6, 0, 24)
-        assert found["better_than_chance"]
+        assert found["youden"]["better_than_chance"]
     assert rv["auc"]["value"] == 1 and rv["auc"]["better_than_chance"]
     assert report["structures"]["LV"]["auc"]["value"] is None  # none is bad
     assert report["as_shipped"]["low_confidence"]["found"] == 0
     text = flag_check.table(report)
     assert "| RV cavity | 0.950 | 6 of 6 | 0 of 18 |" in text and "cannot be told" in text
     json.dumps(report, allow_nan=False)
+
+
+def cells(text: str, row: str) -> list[str]:
+    """Of the line of a Markdown table that begins with row."""
+    (line,) = (line for line in text.splitlines() if line.startswith(f"| {row} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_flag_is_not_praised_for_its_confidence():
+    """Bad results in the lower half of the good ones: confidence tells them apart, but no limit does without crying
+    at more than a fifth of the good ones."""
+    told = evaluation(60, poor=range(20))
+    for n, record in enumerate(told["records"]):
+        record["RV_confidence"] = 0.92 + 0.008 * n / 40 if n < 40 else 0.90 + 0.08 * (n - 40) / 80
+    report = check({"one.json": told})
+    flag, auc = report["structures"]["RV"]["left_out"]["youden"], report["structures"]["RV"]["auc"]
+    assert auc["better_than_chance"] and not flag["better_than_chance"]
+    row = cells(flag_check.table(report), "RV cavity")
+    assert row[6] == "no" and row[9] == "yes"
+    assert row[4].startswith(f"{flag['value']:.2f} (") and row[7].startswith(f"{auc['value']:.2f} (")
+
+
+def test_flags_of_the_past_are_named_and_not_judged():
+    told = evaluation(12, poor=(0, 1, 2))
+    now = check({"one.json": told})
+    assert now["unknown_flags"] == {} and "no longer" not in flag_check.table(now)
+    for record in told["records"]:
+        record["flags"] = [*record["flags"], "base_end"]
+    report = check({"one.json": told})
+    assert report["as_shipped"] == now["as_shipped"] and report["unknown_flags"] == {"base_end": 24}
+    text = flag_check.table(report)
+    assert "Not judged, because the library no longer raises them: base_end (in 24 stacks)." in text
+    for record in told["records"]:
+        record["warnings"] = ["base_end"]
+    assert check({"one.json": told})["as_shipped"]["any warning"]["false_alarms"] == 0
+
+
+def test_every_flag_that_the_library_raises_is_known():
+    """Codes are written out where flags are made; calls that copy a flag need not."""
+    sources = (path.read_text("utf-8") for path in Path(CardiacAILib.__file__).parent.rglob("*.py"))
+    first = [argument for source in sources for argument in re.findall(r"\bFlag\(\s*([^,)]+)", source)]
+    assert {word for word in first if word[0] != '"'} <= {"flag.code", "**values"}
+    assert {word.strip('"') for word in first if word[0] == '"'} == known_codes()
+    assert {"low_confidence", "mass_difference", "times_missing"} <= known_codes()
 
 
 def test_evaluations_are_pooled_when_their_patients_differ():

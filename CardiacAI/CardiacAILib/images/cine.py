@@ -1,5 +1,6 @@
 """A short-axis cine: one stack over a heart beat, and what its files say about the patient and the scan."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,6 +40,13 @@ class Cine:
     remarks: tuple[Flag, ...] = ()
     identifiers: dict[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def whole_beat(self) -> bool:
+        """False where the phases are known to leave out a part of the beat: filling, and what is measured at its end,
+        cannot be told then. True also where nothing is known. It is the remark `beat_incomplete`, so that it stays
+        with the remarks wherever these are kept."""
+        return all(remark.code != "beat_incomplete" for remark in self.remarks)
+
 
 def read_cine(path: str | Path, *, slice_axis: str | None = None) -> Cine:
     """The cine at a path: a 4D file, a folder of 3D files (one a phase), or a folder as a scanner sends it.
@@ -69,16 +77,38 @@ def of_volume(volume: Volume, name: str) -> Cine:
     if volume.frame_times is None:
         text = "No times of the phases are stored, so the heart rate and the speed of filling are unknown."
         return Cine(volume, remarks=(Flag("times_missing", "note", text),))
-    times = np.array(volume.frame_times)
-    steps = np.diff(times)
-    beat = float(times[-1] - times[0] + steps.mean())
-    if (steps <= 0).any() or not PLAUSIBLE_RATE[0] <= 60 / beat <= PLAUSIBLE_RATE[1]:
+    times = volume.frame_times
+    rate, remark = rate_from_times(times)
+    if rate is None:
         text = (
             f"The times in the file are not those of a heart beat ({times[0]:g} to {times[-1]:g} s) and were left out."
         )
         return Cine(replace(volume, frame_times=None), remarks=(Flag("times_missing", "note", text),))
-    text = f"The heart rate, {60 / beat:.0f} per minute, is taken from the phases, which should cover one whole beat."
-    return Cine(volume, heart_rate=60 / beat, remarks=(Flag("heart_rate_from_times", "note", text),))
+    return Cine(volume, heart_rate=rate, remarks=(remark,))
+
+
+def imaged_time(times: Sequence[float]) -> float:
+    """Seconds that phases cover, from the first one to the end of the last, which is as long as the others' mean.
+
+    times: s, of each phase.
+    """
+    return float(times[-1] - times[0] + np.diff(times).mean())
+
+
+def rate_from_times(times: Sequence[float]) -> tuple[float, Flag] | tuple[None, None]:
+    """Beats per minute if phases at these times (s) share one whole beat, and what to say of it; (None, None) where no
+    heart beats so."""
+    if (np.diff(times) <= 0).any() or not PLAUSIBLE_RATE[0] <= 60 / imaged_time(times) <= PLAUSIBLE_RATE[1]:
+        return None, None
+    rate = 60 / imaged_time(times)
+    text = f"The heart rate, {rate:.0f} per minute, is taken from the phases, which should cover one whole beat."
+    return rate, Flag("heart_rate_from_times", "note", text)
+
+
+def file_names(paths: Sequence[Path]) -> str:
+    """The first five, for a reader."""
+    shown = ", ".join(path.name for path in paths[:5])
+    return shown + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
 def _check(volume: Volume, name: str, slice_axis: str | None) -> None:

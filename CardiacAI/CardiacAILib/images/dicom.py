@@ -55,7 +55,7 @@ def grid(stack: Sequence) -> dict:
     positions = np.array([header.ImagePositionPatient for header in stack], dtype=float)
     depths = positions @ normal
     rows, columns = (float(size) for size in stack[0].PixelSpacing)
-    step = _step(depths)
+    step = _step(stack, depths)
     if (drift := sideways(positions, normal)) > min(rows, columns):
         raise InputError(
             f"The slices of {title(stack)} are shifted sideways by up to {drift:.1f} mm. "
@@ -159,19 +159,27 @@ def _require_one_phase(stack: list, depths: np.ndarray) -> None:
     )
 
 
-def _step(depths: np.ndarray) -> float:
+def _step(stack: Sequence, depths: np.ndarray) -> float:
     """The distance (mm) between neighbouring slices. Raises InputError unless it is one."""
     steps = np.diff(depths)
     if is_even(depths):
         return float(steps.mean())
-    worst = int(np.argmax(steps))
-    usual = float(np.median(np.delete(steps, worst)))
-    if steps[worst] > 1.5 * usual:
+    usual = float(np.median(steps[steps < 1.5 * steps.min()]))
+    gaps = np.flatnonzero(steps > 1.5 * usual)
+    if 0 < len(gaps) <= len(steps) / 2:
+        found = ", ".join(f"{steps[n]:.1f} mm between slices {n + 1} and {n + 2}" for n in gaps)
+        beside = ", ".join(filter(None, (_beside(stack[n : n + 2]) for n in gaps)))
         raise InputError(
-            f"A gap: {steps[worst]:.1f} mm between slices {worst + 1} and {worst + 2}, {usual:.1f} mm between "
-            "the others. Slices are missing; export the whole series again."
+            f"{'A gap' if len(gaps) == 1 else 'Gaps'}: {found}, {usual:.1f} mm between the others. "
+            f"Slices are missing{beside and f' between {beside}'}; export the whole series again."
         )
     raise InputError(
         f"The slices are unevenly spaced: {steps.min():.2f} to {steps.max():.2f} mm apart. "
         "Pass one evenly spaced stack alone."
     )
+
+
+def _beside(neighbours: Sequence) -> str:
+    """The series of two slices; "" where they have one series."""
+    numbers = series_numbers(neighbours)
+    return f"series {numbers[0]} and {numbers[1]}" if len(numbers) > 1 else ""

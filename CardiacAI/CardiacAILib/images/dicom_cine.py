@@ -1,6 +1,5 @@
 """A folder of DICOM files as a scanner sends them -> `Cine`: the short-axis slices of a study as one stack x phases."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..flags import Flag
-from .cine import PLAUSIBLE_RATE, Cine
+from .cine import PLAUSIBLE_RATE, Cine, file_names, imaged_time, rate_from_times
 from .dicom import MULTI_FRAME, grid
 from .dicom_scan import Scan, number, pixels, require_images, rescale, scan, stored_type, title
 from .dicom_slices import MULTI_FRAME_SERIES, ONE_IMAGE, CineSlice, Left, cine_slices, listed
@@ -19,6 +18,8 @@ from .volume import Volume
 STEADY = 0.25
 #: Share of a beat that phases must cover to be called a whole one, and the most they can.
 WHOLE_BEAT = (0.9, 1.15)
+#: Phases that begin more than this many of their steps after the R wave do not begin at end-diastole.
+LATE = 2.0
 
 
 def read_dicom_cine(folder: Path) -> Cine:
@@ -91,16 +92,11 @@ def _clock(stack: Stack) -> _Clock:
         )
         remarks.append(Flag("times_missing", "note", text))
     times = np.median([part.times for part in timed], axis=0) / 1000
-    covered = float(times[-1] + np.diff(times).mean())
-    if rate is None:
-        rate = _plausible(60 / covered, *PLAUSIBLE_RATE)
-        if rate:
-            text = (
-                f"The heart rate, {rate:.0f} per minute, is taken from the phases, which should cover one whole beat."
-            )
-            remarks.append(Flag("heart_rate_from_times", "note", text))
+    if rate or _begins_late(times):
+        remarks += _coverage(times, rate)
     else:
-        remarks += _coverage(covered * rate / 60, rate)
+        rate, remark = rate_from_times(times)
+        remarks += [remark] if remark else []
     shares = np.median([np.array(part.times) / _period(part) for part in timed], axis=0)
     return _Clock(tuple(times.round(6).tolist()), shares, rate, tuple(remarks))
 
@@ -119,16 +115,29 @@ def _period(part: CineSlice) -> float:
     return stated if stated > part.times[-1] else part.times[-1] + float(np.median(np.diff(part.times)))
 
 
-def _coverage(share: float, rate: float):
-    """share: of a beat that the phases cover, by the rate that the headers state."""
-    if share < WHOLE_BEAT[0]:
+def _begins_late(times: np.ndarray) -> bool:
+    return times[0] > LATE * np.diff(times).mean()
+
+
+def _coverage(times: np.ndarray, rate: float | None):
+    """What the phases leave out of the beat, by the rate that the headers state. times: s after the R wave. rate: None
+    where the headers state none; the phases begin late then."""
+    share = imaged_time(times) * rate / 60 if rate else 0.0
+    if share > WHOLE_BEAT[1]:
+        text = f"The headers state {rate:.0f} beats per minute, but the phases cover {share:.1f} such beats: check it."
+        yield Flag("heart_rate_doubtful", "warning", text)
+    elif share < WHOLE_BEAT[0] and _begins_late(times):
+        cover = f"cover {100 * share:.0f} % of the beat" if rate else "do not tell how long the beat is"
+        text = (
+            f"The phases begin {1000 * times[0]:.0f} ms after the R wave and {cover}: end-diastole may be missing, so "
+            "that end-diastolic volumes and ejection fractions are too small."
+        )
+        yield Flag("beat_incomplete", "warning", text)
+    elif share < WHOLE_BEAT[0]:
         text = (
             f"The phases cover {100 * share:.0f} % of the beat (prospective triggering): the end of filling is missing."
         )
         yield Flag("beat_incomplete", "note", text)
-    elif share > WHOLE_BEAT[1]:
-        text = f"The headers state {rate:.0f} beats per minute, but the phases cover {share:.1f} such beats: check it."
-        yield Flag("heart_rate_doubtful", "warning", text)
 
 
 def _order(part: CineSlice, phases: int, clock: _Clock) -> list[int]:
@@ -188,7 +197,7 @@ def _left_alone(stack: Stack, left: list[Left], found: Scan):
     if others:
         yield Flag("series_left", "note", f"Left alone: {listed(others)}.")
     if found.others:
-        yield Flag("files_left", "note", f"Files that are no DICOM images were left alone: {_names(found.others)}.")
+        yield Flag("files_left", "note", f"Files that are no DICOM images were left alone: {file_names(found.others)}.")
 
 
 def _damage(found: Scan, phases: int):
@@ -197,19 +206,14 @@ def _damage(found: Scan, phases: int):
         return
     if len(found.damaged) >= phases:
         raise InputError(
-            f"{len(found.damaged)} files are damaged ({_names(list(found.damaged))}): a whole slice may be missing. "
-            "Export the series again, or take these files out of the folder."
+            f"{len(found.damaged)} files are damaged ({file_names(list(found.damaged))}): a whole slice may be "
+            "missing. Export the series again, or take these files out of the folder."
         )
     count = len(found.damaged)
-    text = f"{count} damaged files ({_names(list(found.damaged))}) were left out. Export the series again."
+    text = f"{count} damaged files ({file_names(list(found.damaged))}) were left out. Export the series again."
     yield Flag(
         "files_damaged", "warning", text if count > 1 else f"{next(iter(found.damaged.values()))} It was left out."
     )
-
-
-def _names(paths: Sequence[Path]) -> str:
-    shown = ", ".join(path.name for path in paths[:5])
-    return shown + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
 def _no_stack(folder: Path, left: list[Left], found: Scan, beating: bool) -> str:

@@ -24,7 +24,7 @@ _TAGS = (
     "ImageType", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows",
     "Columns", "NumberOfFrames", "SamplesPerPixel", "SharedFunctionalGroupsSequence", "BitsAllocated", "BitsStored",
     "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelData", "FloatPixelData",
-    "DoubleFloatPixelData", "TriggerTime", "NominalInterval",
+    "DoubleFloatPixelData", "TriggerTime", "NominalInterval", "AcquisitionNumber",
     "HeartRate", "TemporalPositionIdentifier", "EchoTime", "InversionTime", "AcquisitionDateTime", "AcquisitionDate",
     "AcquisitionTime", "ContentTime", "SeriesTime", "StudyDate", "PatientName", "PatientID", "PatientBirthDate",
     "PatientSize", "PatientWeight",

@@ -12,8 +12,9 @@ from ..flags import Flag
 from .cine import MOST_PHASES
 from .dicom_scan import PARALLEL, axes, number, pixels, title
 
-#: Series are joined into one only where that gives this many phases: an image acquired twice is no cine.
-FEWEST_JOINED = 5
+#: Series are joined into one, or told apart as acquisitions, only where that gives this many phases: an image acquired
+#: twice is no cine.
+FEWEST_PHASES = 5
 #: Times further apart (ms) than this are of more than one beat, also at 25 beats per minute.
 LONGEST_BEAT = 3000.0
 #: Values 3 and 4 of ImageType that say that pixels are not magnitudes.
@@ -52,6 +53,11 @@ class CineSlice:
     def normal(self) -> np.ndarray:
         return self.axes[2]
 
+    @property
+    def pixel(self) -> float:
+        """The shorter side, mm."""
+        return min(float(size) for size in self.images[0].PixelSpacing)
+
     @cached_property
     def centre(self) -> np.ndarray:
         """Of the picture, LPS mm."""
@@ -74,8 +80,9 @@ class CineSlice:
 def cine_slices(headers: Iterable) -> tuple[list[CineSlice], list[Left], list[Flag]]:
     """All cine slices among images, what is no cine slice and why, and remarks. Raises InputError, OSError.
 
-    The images of a slice are those of one series at one place. Where that gives none, series are joined that have one
-    description: some archives and anonymisers make a series of every phase, or file.
+    The images of a slice are those of one series at one place; where these were acquired several times over, each time
+    gives a slice. Where that gives none, series are joined that have one description: some archives and anonymisers
+    make a series of every phase, or file.
     """
     usable, unusable = [], defaultdict(list)
     for header in headers:
@@ -87,7 +94,7 @@ def cine_slices(headers: Iterable) -> tuple[list[CineSlice], list[Left], list[Fl
     slices, others, remarks = _slices(usable, ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber"))
     if not slices:
         joined = _slices(usable, ("StudyInstanceUID", "SeriesDescription"))
-        if any(len(part.images) >= FEWEST_JOINED and part.times for part in joined[0]):
+        if any(len(part.images) >= FEWEST_PHASES and part.times for part in joined[0]):
             text = "No series holds several phases of a slice; series of one description were joined by trigger time."
             slices, others, remarks = joined[0], joined[1], [*joined[2], Flag("series_joined", "note", text)]
     return slices, left + others, remarks
@@ -102,12 +109,12 @@ def _slices(images: Iterable, tags: Sequence[str]) -> tuple[list[CineSlice], lis
     for image in images:
         series[tuple(str(image.get(tag)) for tag in tags)].append(image)
     for images in series.values():
-        for place in _places(images):
-            kept, time, copied, repeated = _one_each(place)
+        for part in (part for place in _places(images) for part in _acquisitions(place)):
+            kept, time, copied, repeated = _one_each(part)
             copies += copied
             if repeated:
                 what = "one image was" if repeated == 1 else f"{repeated} images were"
-                text = f"{title(place)}: {what} acquired again; the later was taken."
+                text = f"{title(part)}: {what} acquired again; the later was taken."
                 remarks.append(Flag("phase_repeated", "note", text))
             if why := _no_cine(kept, time):
                 left[why] += kept
@@ -141,12 +148,12 @@ def same_grid(a, b) -> bool:
     )
 
 
-def acquired(header) -> tuple[str, int, int]:
+def acquired(header) -> tuple[str, int, int, int]:
     """Orders images by when they were acquired: date and time as DICOM writes them, then the numbers."""
     date = str(header.get("AcquisitionDate") or header.get("StudyDate") or "")
     time = str(header.get("AcquisitionTime") or header.get("SeriesTime") or "")
     moment = str(header.get("AcquisitionDateTime") or "") or (date + time if date and time else "")
-    return moment, int(number(header, "SeriesNumber") or 0), int(number(header, "InstanceNumber") or 0)
+    return moment, *(int(number(header, f"{what}Number") or 0) for what in ("Series", "Acquisition", "Instance"))
 
 
 def _unusable(header) -> tuple[str, bool] | None:
@@ -182,6 +189,28 @@ def _places(images: Sequence) -> Iterable[list]:
         orientation = (round(float(x), 2) for x in image.ImageOrientationPatient)
         places[(*position, *orientation, *image.PixelSpacing, image.Rows, image.Columns)].append(image)
     return places.values()
+
+
+def _acquisitions(place: list) -> Iterable[list]:
+    """The images of one place, apart where several acquisitions have phases from the start of the beat on.
+
+    Many scanners call every phase an acquisition, and some might a part of the beat: these stay together.
+    """
+    for acquisition in (lambda image: number(image, "AcquisitionNumber"), lambda image: acquired(image)[0]):
+        groups: dict[object, list] = defaultdict(list)
+        for image in place:
+            groups[acquisition(image)].append(image)
+        if sum(_begins_with(group, place) for group in groups.values()) > 1:
+            return groups.values()
+    return [place]
+
+
+def _begins_with(images: list, place: list) -> bool:
+    """Whether some images are phases of a beat that begin, but for one step, when the first one of their place does."""
+    times, others = ({time for image in part if (time := _trigger(image)) is not None} for part in (images, place))
+    if len(times) < FEWEST_PHASES:
+        return False
+    return min(times) - min(others) <= (max(times) - min(times)) / (len(times) - 1)
 
 
 # Phases

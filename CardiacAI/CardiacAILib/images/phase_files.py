@@ -2,7 +2,6 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +11,16 @@ from ..errors import InputError
 from ..flags import Flag
 from .access import is_dicom_file, is_image_file
 from .check import FEWEST_GREY_LEVELS
-from .cine import Cine, of_volume
+from .cine import Cine, file_names, of_volume
 from .reader import read_file
 from .volume import Volume
 
 #: Largest difference of spacing and origin (mm) and of direction cosines between phases of one grid.
 SAME_SPACING, SAME_ORIGIN, SAME_DIRECTION = 1e-3, 0.1, 2e-3
+#: Fewer files than this may be anything, unless their names say that they are phases.
+FEWEST_UNNAMED = 12
+_PATIENT = re.compile(r"(?<![a-z])(?:patient|subject|case|sub|pat)[ _.-]*(\d+)")
+_PHASE = re.compile(r"(?<![a-z])(?:(?:frame|phase|time|t|ed|es)[ _.-]*\d|(?:ed|es)(?![a-z]))")
 
 
 def holds_phases(folder: Path) -> bool:
@@ -29,8 +32,9 @@ def holds_phases(folder: Path) -> bool:
 def read_phases(folder: Path) -> Cine:
     """The phases in a folder, in the natural order of their names (phase 9 before phase 10).
 
-    Phases have names that differ in numbers alone. Label maps beside them and all other files are left out with a
-    remark. A 4D file among them is taken for the cine. Raises InputError, OSError.
+    Phases have names that differ in numbers alone, not in a patient's number; a remark says which were taken. Label
+    maps beside them and all other files are left out with a remark. A 4D file among them is taken for the cine. Raises
+    InputError, OSError.
     """
     files = sorted((p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")), key=_natural)
     volumes: dict[Path, Volume] = {}
@@ -44,16 +48,16 @@ def read_phases(folder: Path) -> Cine:
     scans = {path: volume for path, volume in volumes.items() if path not in labels}
     cines = [path for path, volume in scans.items() if volume.array.ndim == 4]
     if len(cines) > 1:
-        raise InputError(f"{folder.name} holds {len(cines)} cines: {_names(cines)}. Pass one of these files.")
+        raise InputError(f"{folder.name} holds {len(cines)} cines: {file_names(cines)}. Pass one of these files.")
     taken = cines or _phases(folder, list(scans))
     if missing := [path for path in unreadable if not cines and _family(path) in map(_family, taken)]:
         raise unreadable[missing[0]]
     cine = of_volume(scans[cines[0]] if cines else _join({path: scans[path] for path in taken}), taken[0].name)
-    remarks = list(cine.remarks)
+    remarks = list(cine.remarks) if cines else [_told(folder, taken), *cine.remarks]
     if labels:
-        remarks.append(Flag("labels_left", "note", f"Label maps were left alone: {_names(labels)}."))
+        remarks.append(Flag("labels_left", "note", f"Label maps were left alone: {file_names(labels)}."))
     if others := [path for path in files if path not in taken and path not in labels]:
-        remarks.append(Flag("files_left", "note", f"Other files were left alone: {_names(others)}."))
+        remarks.append(Flag("files_left", "note", f"Other files were left alone: {file_names(others)}."))
     return replace(cine, remarks=tuple(remarks))
 
 
@@ -78,6 +82,23 @@ def _phases(folder: Path, scans: list[Path]) -> list[Path]:
             f"{' and '.join(family[0].name for family in (first, *rest))} begin them. Pass a folder with one set alone."
         )
     return first
+
+
+def _told(folder: Path, taken: list[Path]) -> Flag:
+    """Which files were taken for phases, in words. Raises InputError where their names are those of several patients:
+    studies that were resampled to one grid look like phases."""
+    first, last, names = taken[0].name, taken[-1].name, [path.name.lower() for path in taken]
+    patients = {int(found[1]) for name in names if (found := _PATIENT.search(name))}
+    if len(patients) > 1:
+        raise InputError(
+            f"{folder.name} holds images of {len(patients)} patients by their names ({first} to {last}), no phases of "
+            "one heart beat. Use `cardiacai segment` for single phases, or put the phases of each patient into a "
+            "folder of their own. If these are phases all the same, rename them frame01, frame02 and so on."
+        )
+    text = f"{len(taken)} files were taken for the phases of one heart beat, in this order: {first} to {last}."
+    if len(taken) >= FEWEST_UNNAMED or all(map(_PHASE.search, names)):
+        return Flag("files_taken", "note", text)
+    return Flag("files_taken", "warning", f"{text} Their names do not say so: check that they are of one patient.")
 
 
 def _family(path: Path) -> str:
@@ -125,8 +146,3 @@ def _is_label_map(path: Path, volume: Volume) -> bool:
 def _natural(path: Path) -> list:
     """Sorts numbers in names by their value."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name.lower())]
-
-
-def _names(paths: Sequence[Path]) -> str:
-    shown = ", ".join(path.name for path in paths[:5])
-    return shown + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")

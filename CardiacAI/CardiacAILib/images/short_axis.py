@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
 from ..flags import Flag
-from .dicom import SAME_POSITION, STEP_TOLERANCE, STEP_TOLERANCE_MM, is_even, sideways
+from .dicom import SAME_POSITION
 from .dicom_scan import title
 from .dicom_slices import CineSlice, Left
+from .rows import FEWEST_SLICES, is_row, regular
 
-FEWEST_SLICES = 3
 #: Where the long axis of the left ventricle points, base to apex (LPS). Hearts lie within some 30 degrees of it, the
 #: axes of the body 49 degrees and more away.
 LONG_AXIS = np.array([0.65, -0.55, -0.5]) / np.linalg.norm([0.65, -0.55, -0.5])
@@ -84,18 +84,18 @@ class Choice:
 
 def choose(slices: Sequence[CineSlice]) -> Choice:
     """The short-axis stack among the cine slices of a study."""
-    remarks = []
-    stacks = _stacks(slices, ("StudyInstanceUID", "FrameOfReferenceUID"))
+    stacks = _joined(_stacks(slices, ("StudyInstanceUID", "FrameOfReferenceUID")))
     candidates = _short_axis(stacks)
     if not candidates:
         stacks = _stacks(slices, ("StudyInstanceUID",))
         candidates = _short_axis(stacks)
-        text = "The slices state different frames of reference; their positions were taken as if they had one."
-        remarks.append(Flag("frames_of_reference", "warning", text))
     if not candidates:
         return Choice(None, left=[Left(tuple(images(stack.all)), _kind(stack)) for stack in stacks])
     stack, *rivals = sorted(candidates, key=_rank, reverse=True)
-    left = []
+    remarks, left = [], []
+    if len({str(image.get("FrameOfReferenceUID")) for image in stack.images}) > 1:
+        text = "The slices state different frames of reference; their positions were taken as if they had one."
+        remarks.append(Flag("frames_of_reference", "warning", text))
     if rivals:
         remarks.append(_explain(stack, rivals))
     if stack.repeats:
@@ -106,15 +106,16 @@ def choose(slices: Sequence[CineSlice]) -> Choice:
         remarks.append(Flag("slice_between", "warning", text[0].upper() + text[1:]))
         left.append(Left(tuple(images(stack.strays)), "between the slices of the stack"))
     for other in stacks:
-        why = _kind(other)
-        if other in rivals:
-            why = "another short-axis stack"
-        elif strays := [part for part in other.slices if other is not stack and _extends(stack, part)]:
+        if other is stack:
+            continue
+        why = "another short-axis stack" if other in rivals else _kind(other)
+        strays = [part for part in other.slices if _extends(stack, part)]
+        if strays and (other not in rivals or _is_beyond(stack, other)):  # else a stack of the same part of the heart
             why = _difference(stack, strays[0])
-            text = f"{title(images(strays))} lies beside the stack, but {why}; left out, so volumes may be too small."
+            what = title(images(other.slices if other in rivals else strays))
+            text = f"{what} lies beside the stack, but {why}; left out, so volumes may be too small."
             remarks.append(Flag("slice_differs", "warning", text[0].upper() + text[1:]))
-        if other is not stack:
-            left.append(Left(tuple(images(other.all)), why))
+        left.append(Left(tuple(images(other.all)), why))
     return Choice(stack, rivals, left, remarks)
 
 
@@ -155,7 +156,7 @@ def _split(group: list[CineSlice]) -> list[Stack]:
         if not _is_at(part, kept):
             kept.append(part)
     kept.sort(key=lambda part: part.position @ group[0].normal)
-    row = _regular(kept) if len(kept) > FEWEST_SLICES else kept
+    row = regular(kept)
     rest = [part for part in group if not _is_at(part, row)]
     repeats = tuple(part for part in group if _is_at(part, row) and part not in row)
     if len(rest) < FEWEST_SLICES:
@@ -168,33 +169,29 @@ def _is_at(part: CineSlice, others: Sequence[CineSlice]) -> bool:
     return any(np.abs(part.position - other.position).max() <= SAME_POSITION for other in others)
 
 
-def _regular(slices: list[CineSlice]) -> list[CineSlice]:
-    """The longest even and straight row of slices that spans all of them; all where there is none.
+def _joined(stacks: list[Stack]) -> list[Stack]:
+    """Stacks as they are, but those made one that continue each other: a scanner, or an anonymiser, may have begun
+    another frame of reference in the middle of the heart."""
+    ranked = sorted(stacks, key=_rank, reverse=True)
+    for stack, other in product(ranked, ranked):
+        if len(stack.slices) >= FEWEST_SLICES and (row := _continued(stack, other)):
+            whole = Stack(row, stack.repeats + other.repeats, stack.strays + other.strays)
+            return _joined([whole if each is stack else each for each in stacks if each is not other])
+    return stacks
 
-    The slices beside the row may not lie halfway between its own: such a row would leave out every second slice.
-    """
-    normal, pixel = slices[0].normal, min(float(size) for size in slices[0].images[0].PixelSpacing)
-    positions = np.array([part.position for part in slices])
-    depths = positions @ normal
-    if is_even(depths) and sideways(positions, normal) <= pixel:
-        return slices
-    rows = []
-    for first, second in combinations(range(len(slices)), 2):
-        step = depths[second] - depths[first]
-        if step < 1:
-            continue
-        row, tolerance = [first], max(STEP_TOLERANCE * step, STEP_TOLERANCE_MM)
-        while True:
-            away = positions - positions[row[-1]] - step * normal
-            near = (np.abs(away @ normal) <= tolerance) & (np.linalg.norm(away, axis=1) <= pixel)
-            if not near.any():
-                break
-            row.append(int(np.argmax(near)))
-        place = (np.delete(depths, row) - depths[first]) / step
-        spans = (place > -0.5).all() and (place < len(row) - 0.5).all() and (np.abs(place % 1 - 0.5) > 0.05).all()
-        if len(row) >= FEWEST_SLICES and spans:
-            rows.append([slices[n] for n in row])
-    return max(rows, key=lambda row: (len(row), max(part.acquired for part in row)), default=slices)
+
+def _continued(stack: Stack, other: Stack) -> tuple[CineSlice, ...]:
+    """The row that the slices of two stacks make, one after the other; () where they make none."""
+    if not stack.slices[0].alike(other.slices[0], ("StudyInstanceUID",)) or not _is_beyond(stack, other):
+        return ()
+    row = tuple(sorted(stack.slices + other.slices, key=lambda part: part.position @ stack.normal))
+    return row if is_row(row) else ()
+
+
+def _is_beyond(stack: Stack, other: Stack) -> bool:
+    """Whether all of another stack lies before the first slice of a stack, or behind its last."""
+    own, others = ([part.centre @ stack.normal for part in each.slices] for each in (stack, other))
+    return max(others) < min(own) or min(others) > max(own)
 
 
 # Directions

@@ -6,7 +6,7 @@ not on the header's direction (the same voxels give the same labels under any di
 (a flipped or permuted array with the matching direction gives bit-equal labels after mapping back).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def short_axis_stack(volume: Volume, slice_axis: str | None = None) -> ShortAxis
     array = volume.array
     if array.ndim != 3:
         raise InputError(
-            f"This is a {array.ndim}D image; segmentation takes one 3D phase. Save one phase as a 3D image."
+            f"This is a {array.ndim}D image; segmentation takes one phase. For a whole cine use `cardiacai function`."
         )
     spacing = np.array(volume.spacing[::-1])  # along the array's own axes: k, j, i
     across = _slice_axis(spacing, slice_axis)
@@ -75,6 +75,20 @@ def short_axis_stack(volume: Volume, slice_axis: str | None = None) -> ShortAxis
         axes=axes,
         flips=flips,
     )
+
+
+def cine_stack(volume: Volume, slice_axis: str | None = None) -> ShortAxisStack:
+    """The stack of a cine (t, k, j, i), in one pose for all phases: that of their sum. Its pixels are the first phase.
+
+    Raises InputError as `short_axis_stack`, and for one phase.
+    """
+    array = volume.array
+    if array.ndim != 4 or len(array) < 2:
+        raise InputError("This image has one phase only; function needs a whole cine. Use segmentation for one phase.")
+    exact = np.int64 if array.dtype.kind in "iub" else np.float64
+    summed = replace(volume, array=array.sum(axis=0, dtype=exact), frame_times=None)
+    stack = short_axis_stack(summed, slice_axis)
+    return replace(stack, pixels=stack.view(array[0]))
 
 
 def _slice_axis(spacing: np.ndarray, wanted: str | None) -> int:

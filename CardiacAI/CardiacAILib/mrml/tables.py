@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..labels import BASE_CONVENTION, CONVENTION, LV, MYO, PHASE_CONVENTION, RV
+from ..labels import BASE_CONVENTION, CONVENTION, LV, MYO, PHASE_CONVENTION, RV, SEGMENT_CONVENTION
 
 if TYPE_CHECKING:
     from ..function import CineFunction, Curves, WallSegment
@@ -39,8 +39,8 @@ def measurements_to_table(result: Segmentation | CineFunction, table_node) -> No
         Column("value", "Value", "Rounded to 0.01", values),
         Column("unit", "Unit", "Of the value", [measurement.unit for measurement in made]),
     )
-    of_cine = hasattr(result, "curves")
-    fill_table(table_node, columns, f"{CONVENTION} {BASE_CONVENTION} {PHASE_CONVENTION}" if of_cine else CONVENTION)
+    conventions = (CONVENTION, BASE_CONVENTION, *(PHASE_CONVENTION,) * hasattr(result, "curves"))
+    fill_table(table_node, columns, " ".join(conventions))
 
 
 def curves_to_table(curves: Curves, table_node) -> str:
@@ -81,7 +81,7 @@ def segments_to_table(segments: Sequence[WallSegment], table_node) -> None:
             "%",
         ),
     )
-    fill_table(table_node, columns, "Segments of the American Heart Association (Cerqueira et al., Circulation 2002).")
+    fill_table(table_node, columns, SEGMENT_CONVENTION)
 
 
 def fill_table(table_node, columns: Sequence[Column], description: str) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..segment import Segmentation
     from .slices import Pictures
 
+#: Names of the pictures in overlays/ that are made here; a reader's own stay.
+OWN_PICTURE = re.compile(r"(e[ds]_)?(slice_\d+|montage)\.png")
+
 __all__ = ["format_function_table", "format_table", "write_function_report", "write_report"]
 
 
@@ -112,7 +115,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     try:
         (folder / "overlays").mkdir(parents=True, exist_ok=True)
         for old in (folder / "overlays").iterdir():
-            if re.fullmatch(r"(e[ds]_)?(slice_\d+|montage)\.png", old.name) and f"overlays/{old.name}" not in files:
+            if OWN_PICTURE.fullmatch(old.name) and f"overlays/{old.name}" not in files:
                 old.unlink()
     except OSError as error:
         reason = error.strerror or error

@@ -155,7 +155,7 @@ def dot(structure: Structure) -> str:
 def about(provenance: dict, *conventions: str) -> str:
     """How the result came about. conventions: what its numbers rest on, a paragraph each."""
     known = {"software": f"CardiacAI {__version__}"} | provenance
-    known = {key: value for key, value in known.items() if value not in ("", [], None)}
+    known = {key: value for key, value in known.items() if value not in ("", [], {}, None)}
     keys = [k for k in _PROVENANCE if k in known] + [k for k in known if k not in _PROVENANCE]
     pairs = "".join(f"<dt>{escape(_PROVENANCE.get(k, k))}</dt><dd>{escape(_value(k, known[k]))}</dd>" for k in keys)
     texts = "".join(f"<dd>{escape(text)}</dd>" for text in conventions)

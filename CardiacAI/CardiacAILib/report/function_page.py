@@ -23,7 +23,7 @@ from .function_tables import (
     phase_words,
 )
 from .slices import Picture, Pictures, phase_of, pictures
-from .tables import SliceRow, decimal
+from .tables import SliceRow, cm2, decimal
 
 if TYPE_CHECKING:
     from ..function import CineFunction
@@ -199,13 +199,13 @@ def _figure(
     drawn, levels = "", []
     for picture, all_pictures, areas, sectors in zip(pair, pictures, rows, result.sectors, strict=True):
         phase = all_pictures.phase
-        words = ", ".join(f"{s.name} {_cm2(areas[index].area[s.key])} cm\u00b2" for s in STRUCTURES)
+        words = ", ".join(f"{s.name} {cm2(areas[index].area[s.key])} cm\u00b2" for s in STRUCTURES)
         label = f"Slice {index + 1} of {total} at {where}, {phase}: {words}"
         drawn += slice_svg(picture, all_pictures, label, f"{phase.lower()}-{index + 1}")
         levels.append(sectors.levels[index] or "no segments")
     level = levels[0] if levels[0] == levels[1] else f"{levels[0]}, ES {levels[1]}"
     ed, es = (areas[index].area for areas in rows)
-    spans = "".join(f"<span>{frame.dot(s)} {s.key} {_cm2(ed[s.key])} / {_cm2(es[s.key])}</span>" for s in STRUCTURES)
+    spans = "".join(f"<span>{frame.dot(s)} {s.key} {cm2(ed[s.key])} / {cm2(es[s.key])}</span>" for s in STRUCTURES)
     return (
         f'<figure><div class="pics">{drawn}</div><figcaption><b>Slice {index + 1}</b> of {total} \u00b7 {where} \u00b7 '
         f'{escape(level)}<span class="areas">{spans}cm\u00b2</span></figcaption></figure>'
@@ -218,7 +218,7 @@ def _areas(rows: tuple[list[SliceRow], list[SliceRow]]) -> str:
     lines = []
     for ed, es in zip(*rows, strict=True):
         cells = f"<th scope=row>{ed.index + 1}</th><td class=wide>{ed.position:.1f}</td>"
-        cells += "".join(f"<td>{_cm2(ed.area[s.key])} / {_cm2(es.area[s.key])}</td>" for s in STRUCTURES)
+        cells += "".join(f"<td>{cm2(ed.area[s.key])} / {cm2(es.area[s.key])}</td>" for s in STRUCTURES)
         lines.append(cells)
     chart = frame.area_chart(*([row.area for row in phase] for phase in rows))
     table = frame.table("Area of each slice", head, lines, "ED / ES, cm\u00b2.")
@@ -227,7 +227,3 @@ def _areas(rows: tuple[list[SliceRow], list[SliceRow]]) -> str:
         f'<details class="card"{" open" * (len(rows[0]) <= 20)}><summary><h2>Area of each slice</h2></summary>'
         f'<div class="pair even"><div>{chart}{note}</div>{table}</div></details>'
     )
-
-
-def _cm2(mm2: float) -> str:
-    return decimal(mm2 / 100)

@@ -9,7 +9,17 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..labels import BASE_CONVENTION, CONVENTION, LV, MYO, PHASE_CONVENTION, RV, SEGMENT_CONVENTION
+from ..labels import (
+    BASE_CONVENTION,
+    CONVENTION,
+    CONVENTION_IN_SHORT,
+    LV,
+    MYO,
+    PHASE_CONVENTION,
+    RV,
+    SEGMENT_CONVENTION,
+    SEGMENT_CONVENTION_IN_SHORT,
+)
 from ..measure import Measurement
 from .overlays import NOTICE
 from .slices import phase_of
@@ -34,9 +44,6 @@ if TYPE_CHECKING:
 SCHEMA = "cardiacai.function"
 SCHEMA_VERSION = 1
 CONVENTIONS = (CONVENTION, BASE_CONVENTION, PHASE_CONVENTION, SEGMENT_CONVENTION)
-
-# CONVENTIONS for a cell beside every number: a row of their own would not be a number.
-_IN_SHORT = "papillary muscles and trabeculae in the cavity; basal slices as far as outlined"
 
 # Said first and in this order; whatever else was measured of a ventricle follows under its own name.
 _NAMES = {
@@ -86,7 +93,7 @@ def function_rows(result: CineFunction) -> list[FunctionRow]:
 
 def general_measurements(result: CineFunction) -> list[Measurement]:
     """What was measured of neither ventricle: heart rate, body surface."""
-    return [m for m in result.measurements if m.key[:3] not in ("lv_", "rv_")]
+    return [m for m in result.measurements if not _of_ventricle(m)]
 
 
 def in_words(measurement: Measurement) -> str:
@@ -104,25 +111,28 @@ def phase_words(result: CineFunction, index: int) -> str:
 def measurements_csv(result: CineFunction) -> str:
     """CSV text: `key,name,value,unit,convention` at full precision, one row a measurement."""
     rows = [
-        (cell(m.key), cell(m.name), number(m.value), cell(m.unit), _IN_SHORT if m.key[:3] in ("lv_", "rv_") else "")
+        (cell(m.key), cell(m.name), number(m.value), cell(m.unit), CONVENTION_IN_SHORT * _of_ventricle(m))
         for m in result.measurements
     ]
     return _csv(("key", "name", "value", "unit", "convention"), rows)
 
 
 def curves_csv(result: CineFunction) -> str:
-    """CSV text: `phase,time_s,LV_mL,RV_mL,MYO_mL`; phases count from 1, times are empty where unknown."""
+    """CSV text: `phase,time_s,LV_mL,RV_mL,MYO_mL,convention`; phases count from 1, times are empty where unknown."""
     curves = result.curves
     times = curves.times or (None,) * len(result.labels.array)
     volumes = (curves.volumes[s.key] for s in (LV, RV, MYO))
-    rows = [(n + 1, *map(number, row)) for n, row in enumerate(zip(times, *volumes, strict=True))]
-    return _csv(("phase", "time_s", "LV_mL", "RV_mL", "MYO_mL"), rows)
+    rows = [(n + 1, *map(number, row), CONVENTION_IN_SHORT) for n, row in enumerate(zip(times, *volumes, strict=True))]
+    return _csv(("phase", "time_s", "LV_mL", "RV_mL", "MYO_mL", "convention"), rows)
 
 
 def segments_csv(result: CineFunction) -> str:
-    """CSV text: `number,name,territory,ed_mm,es_mm,thickening_percent`; empty where a segment was not seen."""
-    rows = [(s.number, s.name, s.territory, *map(number, (s.ed_mm, s.es_mm, s.thickening))) for s in result.segments]
-    return _csv(("number", "name", "territory", "ed_mm", "es_mm", "thickening_percent"), rows)
+    """CSV text: `number,name,territory,ed_mm,es_mm,thickening_percent,convention`; empty where nothing was seen."""
+    rows = [
+        (s.number, s.name, s.territory, *map(number, (s.ed_mm, s.es_mm, s.thickening)), SEGMENT_CONVENTION_IN_SHORT)
+        for s in result.segments
+    ]
+    return _csv(("number", "name", "territory", "ed_mm", "es_mm", "thickening_percent", "convention"), rows)
 
 
 def function_document(
@@ -204,6 +214,10 @@ def format_function_table(result: CineFunction) -> str:
     ]
     known = "\n" + ascii_text("; ".join(facts)) + "\n"
     return aligned(lines, right=(1, 2, 4, 5)) + known + remarks(result.flags, *CONVENTIONS)
+
+
+def _of_ventricle(measurement: Measurement) -> bool:
+    return measurement.key[:3] in ("lv_", "rv_")
 
 
 def _phase(result: CineFunction, index: int) -> dict:

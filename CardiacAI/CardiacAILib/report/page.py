@@ -10,7 +10,7 @@ from ..labels import BASE_CONVENTION, CONVENTION, STRUCTURES
 from . import frame
 from .figures import plain_svg, slice_svg
 from .slices import Picture, Pictures
-from .tables import Row, SliceRow, decimal
+from .tables import Row, SliceRow, cm2, decimal
 
 if TYPE_CHECKING:
     from ..segment import Segmentation
@@ -83,8 +83,8 @@ def _slices(pictures: Pictures, slices: list[SliceRow]) -> str:
 def _figure(picture: Picture, pictures: Pictures, row: SliceRow) -> str:
     name = f"slice-{picture.index + 1}"
     where = f"{picture.position:.1f} mm"
-    areas = ", ".join(f"{s.name} {_cm2(row.area[s.key])} cm\u00b2" for s in STRUCTURES)
-    spans = "".join(f"<span>{frame.dot(s)} {s.key} {_cm2(row.area[s.key])}</span>" for s in STRUCTURES)
+    areas = ", ".join(f"{s.name} {cm2(row.area[s.key])} cm\u00b2" for s in STRUCTURES)
+    spans = "".join(f"<span>{frame.dot(s)} {s.key} {cm2(row.area[s.key])}</span>" for s in STRUCTURES)
     label = f"Slice {picture.index + 1} of {pictures.total} at {where}: {areas}"
     drawn = plain_svg(picture, pictures, name) + slice_svg(picture, pictures, label, name)
     return (
@@ -103,9 +103,9 @@ def _areas(slices: list[SliceRow]) -> str:
     for r in slices:
         cells = f"<th scope=row>{r.index + 1}</th><td>{r.position:.1f}</td>"
         for s in STRUCTURES:
-            cells += f"<td>{_cm2(r.area[s.key])}</td>"
+            cells += f"<td>{cm2(r.area[s.key])}</td>"
             if with_truth:
-                cells += f'<td class="soft">{_cm2(r.truth_area[s.key])}</td>'
+                cells += f'<td class="soft">{cm2(r.truth_area[s.key])}</td>'
                 cells += f'<td class="soft">{decimal(r.dice[s.key], 2)}</td>'
         lines.append(cells)
     caption = "Areas in cm\u00b2; positions from the first slice."
@@ -115,7 +115,3 @@ def _areas(slices: list[SliceRow]) -> str:
         f"<div{'' if with_truth else _EVEN}>{chart}"
         f"{frame.table('Area of each slice', frame.columns(*names), lines, caption)}</div></details>"
     )
-
-
-def _cm2(mm2: float) -> str:
-    return decimal(mm2 / 100)

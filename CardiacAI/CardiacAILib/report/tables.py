@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import __version__
 from ..images.volume import Volume
-from ..labels import BASE_CONVENTION, CONVENTION, STRUCTURES
+from ..labels import BASE_CONVENTION, CONVENTION, CONVENTION_IN_SHORT, STRUCTURES
 from ..measure import measure
 from .slices import display_view
 
@@ -96,21 +96,22 @@ def slice_rows(labels: Volume, truth: Volume | None = None, slice_axis: str | No
 
 
 def measurements_csv(result: Segmentation, truth: Volume | None = None) -> str:
-    """CSV text: `key,name,value,unit`, with `truth,difference` where truth is given (Dice follows as rows of its own).
+    """CSV text: `key,name,value,unit`, with `truth,difference` where truth is given (Dice follows as rows of its own,
+    which rest on no convention), and `convention`.
 
     Numbers carry full precision and a decimal point. Text that a spreadsheet would run as a formula gets an apostrophe.
     """
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     with_truth = truth is not None
-    writer.writerow(["key", "name", "value", "unit"] + ["truth", "difference"] * with_truth)
-    rows = measurement_rows(result, truth)
+    writer.writerow(["key", "name", "value", "unit"] + ["truth", "difference"] * with_truth + ["convention"])
+    rows = [(row, CONVENTION_IN_SHORT) for row in measurement_rows(result, truth)]
     if with_truth:
         scores = dice_scores(result.labels.array, truth.array)
-        rows += [Row(f"dice_{s.key.lower()}", f"Dice {s.name}", scores[s.key], "") for s in STRUCTURES]
-    for r in rows:
+        rows += [(Row(f"dice_{s.key.lower()}", f"Dice {s.name}", scores[s.key], ""), "") for s in STRUCTURES]
+    for r, convention in rows:
         cells = [cell(r.key), cell(r.name), number(r.value), cell(r.unit)]
-        writer.writerow(cells + [number(r.truth), number(r.difference)] * with_truth)
+        writer.writerow(cells + [number(r.truth), number(r.difference)] * with_truth + [convention])
     return stream.getvalue()
 
 
@@ -203,6 +204,11 @@ def decimal(value: float | None, places: int = 1, sign: bool = False) -> str:
         return "-"
     text = f"{value:{'+' if sign else ''}.{places}f}"
     return text[1:] if text[0] in "+-" and not text.strip("+-0.") else text  # never "-0.0"
+
+
+def cm2(mm2: float) -> str:
+    """An area for a reader, in cm2."""
+    return decimal(mm2 / 100)
 
 
 def plain(value):
