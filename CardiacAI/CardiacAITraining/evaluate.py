@@ -7,6 +7,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from CardiacAILib.labels import BACKGROUND, LV, MYO, MYOCARDIAL_DENSITY, RV, STR
 
 from . import protocol
 from .acdc import Case
+from .degrade import DEGRADATIONS, degraded
 
 LEVELS = ("base", "mid", "apex")
 
@@ -56,9 +58,14 @@ def levels(truth: np.ndarray) -> list[str]:
     return names
 
 
-def evaluate_case(case: Case, engine, correct: bool = True) -> dict:
-    """One phase of one patient: a flat record of every figure. A heart not found counts as nothing segmented."""
+def evaluate_case(case: Case, engine, correct: bool = True, degradation: str | None = None) -> dict:
+    """One phase of one patient: a flat record of every figure. A heart not found counts as nothing segmented.
+
+    degradation: of `degrade.DEGRADATIONS`; None takes the picture as it is.
+    """
     image, expert = case.load()
+    if degradation:
+        image = degraded(image, degradation, f"{case.patient} {case.phase}")
     started = time.perf_counter()
     try:
         stack, window, probabilities = look(image, engine)
@@ -80,6 +87,7 @@ def evaluate_case(case: Case, engine, correct: bool = True) -> dict:
         "patient": case.patient,
         "group": case.group,
         "phase": case.phase,
+        "degradation": degradation,
         "seconds": round(seconds, 3),
         "pixel_accuracy": float((found == truth).mean()),
         "flags": [flag.code for flag in flags],
@@ -233,15 +241,20 @@ def main(argv: list[str] | None = None) -> int:
     protocol.add_arguments(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, help="JSON file of every record and the summary")
     parser.add_argument("--no-correction", action="store_true", help="leave out the anatomical correction")
+    parser.add_argument(
+        "--degraded", action="store_true", help="each stack also as poor pictures (noise, blur, ghosts...), for flags"
+    )
     arguments = parser.parse_args(argv)
     engine, cases = protocol.open_model(parser, arguments)
     records = []
-    for number, case in enumerate(cases):
-        records.append(evaluate_case(case, engine, not arguments.no_correction))
-        print(f"\r{number + 1} of {len(cases)}", end="", flush=True)
-    summary = summarise(records)
+    kinds = [None, *DEGRADATIONS] if arguments.degraded else [None]
+    for number, (kind, case) in enumerate(product(kinds, cases)):
+        records.append(evaluate_case(case, engine, not arguments.no_correction, kind))
+        print(f"\r{number + 1} of {len(kinds) * len(cases)}", end="", flush=True)
+    summary = summarise([record for record in records if not record["degradation"]])
     report = protocol.head(engine, arguments.split, cases) | {
         "correction": not arguments.no_correction,
+        "degraded": arguments.degraded,
         "summary": summary,
         "records": records,
     }

@@ -31,9 +31,8 @@ def regular(slices: list[CineSlice]) -> list[CineSlice]:
     """
     if len(slices) <= FEWEST_SLICES or is_row(slices):
         return slices
-    gap = _has_gaps(slices)
-    rows = [row for row in _rows(slices) if _may_be_taken(row, slices, gap)]
-    return max(rows, key=lambda row: (len(row), max(part.acquired for part in row)), default=slices)
+    rows = _divided(slices)
+    return rows[0] if rows else slices
 
 
 def pixel(part: CineSlice) -> float:
@@ -65,19 +64,40 @@ def _rows(slices: list[CineSlice]) -> Iterator[list[CineSlice]]:
                 yield [slices[n] for n in row]
 
 
-def _may_be_taken(row: list[CineSlice], slices: list[CineSlice], gap: bool) -> bool:
-    """Whether the slices beside a row are another stack, or strays. gap: the slices are one stack with gaps, unless
-    they are two acquisitions that differ by a third of a step, or such a part."""
-    others = [part for part in slices if not _is_in(part, row)]
-    if not others:
+def _divided(slices: list[CineSlice]) -> list[list[CineSlice]]:
+    """Slices as complete rows of different acquisitions, the longest first, strays left out; [] where they are not
+    such. One missing slice would else make a stack divide into every second or third of its slices."""
+    gap = _has_gaps(slices)
+    for row in sorted(_rows(slices), key=lambda row: (len(row), max(part.acquired for part in row)), reverse=True):
+        others = [part for part in slices if not _is_in(part, row)]
+        if not others:
+            return [row]
+        if len(others) < FEWEST_SLICES:
+            if not gap and _beyond(row, others) < _BEYOND_STRAY:
+                return [row]
+        elif _beyond(row, others) < _BEYOND_ROW and _is_unbroken(row, slices):
+            rest = [others] if is_row(others) else [] if gap else _divided(others)
+            if rest and all(_are_two(row, other) for other in rest):
+                return [row, *rest]
+    return []
+
+
+def _is_unbroken(row: list[CineSlice], slices: list[CineSlice]) -> bool:
+    """Whether no other slice was acquired between those of a row."""
+    first, last = min(part.acquired for part in row), max(part.acquired for part in row)
+    return sum(first <= part.acquired <= last for part in slices) == len(row)
+
+
+def _are_two(row: list[CineSlice], other: list[CineSlice]) -> bool:
+    """Whether two rows are two acquisitions: one after the other, and not one stack's even and odd slices."""
+    one, two = ([part.acquired for part in each] for each in (row, other))
+    if not (max(one) < min(two) or max(two) < min(one)):
+        return False
+    aside = sideways(_positions([*row, *other]), row[0].normal) > pixel(row[0])
+    if aside or abs(_step(other) / _step(row) - 1) > STEP_TOLERANCE:
         return True
-    step, beyond = _step(row), _beyond(row, others)
-    if gap:
-        two = len(others) >= FEWEST_SLICES and is_row(others) and abs(_step(others) / step - 1) < STEP_TOLERANCE
-        return two and beyond < _BEYOND_ROW and _acquired_apart(row, others)
-    if len(others) < FEWEST_SLICES:
-        return beyond < _BEYOND_STRAY
-    return beyond < _BEYOND_ROW and (is_row(others) or regular(others) is not others)
+    offset = float((other[0].position - row[0].position) @ row[0].normal / _step(row) % 1)
+    return STEP_TOLERANCE < offset < 1 - STEP_TOLERANCE and abs(offset - 0.5) > _OFF_GRID / 2
 
 
 def _is_in(part: CineSlice, row: list[CineSlice]) -> bool:
@@ -87,7 +107,8 @@ def _is_in(part: CineSlice, row: list[CineSlice]) -> bool:
 
 
 def _has_gaps(slices: list[CineSlice]) -> bool:
-    """Whether slices fill more than half of the places that their smallest step makes."""
+    """Whether slices may be one stack with gaps: they fill more than half of the places that their smallest step
+    makes."""
     normal, positions = slices[0].normal, _positions(slices)
     steps = np.diff(positions @ normal)
     if sideways(positions, normal) > pixel(slices[0]) or steps.min() <= 0:
@@ -97,22 +118,9 @@ def _has_gaps(slices: list[CineSlice]) -> bool:
     return bool(on_grid and len(slices) > (places.round().sum() + 1) / 2)
 
 
-def _acquired_apart(row: list[CineSlice], others: list[CineSlice]) -> bool:
-    """Whether one of two rows was acquired before the other began, and they do not share out every second place."""
-    one, other = ([part.acquired for part in part_row] for part_row in (row, others))
-    offset = _offset(row, others)
-    return (max(one) < min(other) or max(other) < min(one)) and abs(offset - 0.5) > _OFF_GRID / 2
-
-
 def _step(row: list[CineSlice]) -> float:
     depths = _positions(row) @ row[0].normal
     return float(np.diff(depths).mean())
-
-
-def _offset(row: list[CineSlice], others: list[CineSlice]) -> float:
-    """Where others lie between the slices of a row: 0 to 1."""
-    normal = row[0].normal
-    return float((others[0].position - row[0].position) @ normal / _step(row) % 1)
 
 
 def _beyond(row: list[CineSlice], others: list[CineSlice]) -> float:

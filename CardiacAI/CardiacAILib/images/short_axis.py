@@ -146,7 +146,7 @@ def _stacks(slices: Sequence[CineSlice], tags: Sequence[str]) -> list[Stack]:
 
 
 def _split(group: list[CineSlice]) -> list[Stack]:
-    """The stacks among parallel slices: one, or several that lie beside each other or between each other's slices.
+    """The stacks among parallel slices: one, or several acquisitions that lie between each other's slices.
 
     Of slices at one position, the one with the usual number of phases is taken, then the one acquired last.
     """
@@ -264,6 +264,10 @@ def _explain(stack: Stack, rivals: list[Stack]) -> Flag:
         why = "it was acquired last"
     others = ", ".join(rival.name for rival in rivals)
     text = f"Of {len(rivals) + 1} short-axis stacks {stack.name} was taken: {why}. Left alone: {others}."
+    same = ("StudyInstanceUID", "FrameOfReferenceUID")
+    if any(rival.slices[0].alike(stack.slices[0], same) and not _is_beyond(stack, rival) for rival in rivals):
+        text += " Their slices lie between each other: check that they are of several acquisitions."
+        return Flag("stack_chosen", "warning", text)
     return Flag("stack_chosen", "note", text)
 
 
@@ -274,6 +278,8 @@ def _explain_repeats(stack: Stack) -> Flag:
     else:
         what = f"{number} slice{'s were' if number > 1 else ' was'} acquired more than once"
     text = f"{what}; of each slice the last was taken that has as many phases as the others"
+    if number >= len(stack.slices):
+        text += f". Taken: {title(stack.images)}"
     return Flag("slice_repeated", "note", f"{text}. Left alone: {title(images(stack.repeats))}.")
 
 
