@@ -16,7 +16,7 @@ from .flags import Flag
 from .images.cine import Cine
 from .images.stack import cine_stack
 from .images.volume import Volume
-from .inference import Progress
+from .inference import FEWEST_SMOOTHED, Progress
 from .labels import LV, MYO, MYOCARDIAL_DENSITY, RV, STRUCTURES
 from .measure import Measurement
 from .sectors import Sectors
@@ -162,7 +162,7 @@ def summarise(
     shown = [labels.array[phase].transpose(axes) for phase in (ed, es)]
     divided = tuple(sectors.divide(one, pixel_spacing, anterior, swap=swap_insertions) for one in shown)
     walls = [sectors.wall_thickness(*one, pixel_spacing) for one in zip(shown, divided, strict=True)]
-    lv = np.array(curves.volumes[LV.key])
+    volumes = {s.key: np.array(curves.volumes[s.key]) for s in (LV, RV)}
     mass = tuple(curves.volumes[MYO.key][phase] * MYOCARDIAL_DENSITY for phase in (ed, es))
     return CineFunction(
         labels=labels,
@@ -180,14 +180,14 @@ def summarise(
                     for name, phase in (("end-diastole", ed), ("end-systole", es))
                 }
             ),
-            *quality.check_beat(lv, (ed, es), mass, _step(curves)),
+            *quality.check_beat(volumes, (ed, es), mass, _step(curves)),
             *_orientation(anterior, swap_insertions),
             *_build(body),
             *cine.remarks,
         ),
         provenance=(provenance or {})
         | {
-            "phases": len(lv),
+            "phases": len(labels.array),
             "ed_es": "by hand" if by_hand else "found",
             "orientation_assumed": anterior is None,
             "swapped": swap_insertions,
@@ -196,7 +196,13 @@ def summarise(
 
 
 def find_phases(lv: np.ndarray) -> tuple[int, int]:
-    """(end-diastole, end-systole): the phases of largest and smallest LV cavity. lv: its volume in every phase."""
+    """(end-diastole, end-systole): the phases of largest and smallest LV cavity. lv: its volume in every phase.
+
+    Of many phases a volume is first averaged with its neighbours': about end-systole it hardly changes, and a voxel
+    more or less must not choose the phase.
+    """
+    if len(lv) >= FEWEST_SMOOTHED:
+        lv = np.convolve(np.pad(lv, 1, mode="edge"), (0.25, 0.5, 0.25), mode="valid")
     return int(np.argmax(lv)), int(np.argmin(lv))
 
 

@@ -24,9 +24,9 @@ LARGEST_CORRECTION = 0.05
 LARGE_AT_THE_APEX = 0.35
 #: mL; outside are volumes that adult hearts do not reach in either phase.
 PLAUSIBLE_VOLUME = {RV.value: (15.0, 600.0), MYO.value: (30.0, 450.0), LV.value: (8.0, 600.0)}
-#: Share of the largest LV volume by which a phase may stand out from its neighbours' mean, phases being so many seconds
-#: apart or less.
-LARGEST_JUMP, JUMP_STEP = 0.06, 0.04
+#: Share of a ventricle's largest volume by which a phase may stand out from its neighbours' mean, where phases lie so
+#: many seconds apart or less.
+LARGEST_JUMP, JUMP_STEP = 0.07, 0.04
 #: Phases below which a sound heart's volume changes that much from one to the next.
 FEWEST_FOR_JUMPS = 20
 #: Difference of LV mass between end-diastole and end-systole, as a share of their mean, that deserves a look: the
@@ -90,20 +90,22 @@ def of_phases(flags: dict[str, tuple[Flag, ...]]) -> tuple[Flag, ...]:
 
 
 def check_beat(
-    lv: np.ndarray, phases: tuple[int, int], mass: tuple[float, float], step: float | None
+    volumes: Mapping[str, np.ndarray], phases: tuple[int, int], mass: tuple[float, float], step: float | None
 ) -> tuple[Flag, ...]:
-    """What the beat tells. lv: mL of every phase. phases: end-diastole, end-systole. mass: g there. step: s apart."""
+    """What the beat tells. volumes: mL of every phase, of "LV" and "RV". phases: end-diastole, end-systole.
+
+    mass: g at these. step: seconds from phase to phase, None where unknown.
+    """
     flags = []
+    lv = volumes[LV.key]
     if lv[phases[0]] <= lv[phases[1]]:
         text = "The LV is no larger at end-diastole than at end-systole: are the phases exchanged, or is nothing there?"
         flags.append(Flag("phases_exchanged", "warning", text))
-    jumps = np.zeros(len(lv))
-    jumps[1:-1] = np.abs(lv[1:-1] - (lv[2:] + lv[:-2]) / 2)  # the last phase and the first need not be neighbours
-    limit = LARGEST_JUMP * max(1.0, (step or JUMP_STEP) / JUMP_STEP) ** 2  # a sound curve bends with the step's square
-    odd = np.flatnonzero(jumps > limit * lv.max())
-    if len(odd) and len(lv) >= FEWEST_FOR_JUMPS:
-        text = f"The LV volume jumps at phase {_listed(odd + 1)}: look at the contours there."
-        flags.append(Flag("jump", "warning", text))
+    if len(lv) >= FEWEST_FOR_JUMPS:
+        for name, ml in volumes.items():
+            if len(odd := _jumps(ml, step)):
+                text = f"The {name} volume jumps at phase {_listed(odd + 1)}: look at the contours there."
+                flags.append(Flag("jump", "warning", text))
     mean = sum(mass) / 2
     if mean and abs(mass[1] - mass[0]) > LARGEST_MASS_DIFFERENCE * mean:
         text = (
@@ -119,6 +121,12 @@ def check_beat(
         text = f"Phases lie {apart:.0f} ms apart (over {limit:.0f}): end-systole may be missed."
         flags.append(Flag("slow_phases", "note", text))
     return tuple(flags)
+
+
+def _jumps(ml: np.ndarray, step: float | None) -> np.ndarray:
+    """Phases that stand out from the mean of their neighbours; the last and the first need not be neighbours."""
+    limit = LARGEST_JUMP * max(1.0, (step or JUMP_STEP) / JUMP_STEP) ** 2  # a sound curve bends with the step's square
+    return 1 + np.flatnonzero(np.abs(ml[1:-1] - (ml[2:] + ml[:-2]) / 2) > limit * ml.max())
 
 
 def _coverage(labels: np.ndarray, stack: ShortAxisStack):

@@ -210,13 +210,14 @@ def test_no_lv_at_all_is_a_flag_and_no_crash(cine, phantom):
     assert "lv_ef" not in values(result)
 
 
-def test_the_network_finds_the_beat_of_the_phantom(cine, phantom):
-    engine = open_engine(load_model("cine_short_axis"), "openvino")
-    result = analyse(cine, engine)
+def test_the_network_finds_the_beat_of_the_phantom():
+    phantom = cine_phantom(phases=25, shape=(11, 176, 168), spacing=(1.4, 1.4, 9.0))
+    image = replace(phantom.image, array=phantom.image.array.round().astype(np.int16))
+    result = analyse(Cine(image, heart_rate=65.0), open_engine(load_model("cine_short_axis"), "openvino"))
     lv = [truth(phantom, phase)["lv_volume"] for phase in range(25)]
-    assert min(abs(result.ed - int(np.argmax(lv))), 25 - abs(result.ed - int(np.argmax(lv)))) <= 1
+    assert min(result.ed, 25 - result.ed) <= 1  # end-diastole is the first phase
     assert abs(result.es - int(np.argmin(lv))) <= 1
-    assert values(result)["lv_ef"] == pytest.approx(100 * (1 - min(lv) / max(lv)), abs=12)
+    assert values(result)["lv_ef"] == pytest.approx(100 * (1 - min(lv) / max(lv)), abs=10)
     assert np.corrcoef(result.curves.volumes["LV"], lv)[0, 1] > 0.99
 
 
