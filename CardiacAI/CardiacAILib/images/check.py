@@ -46,11 +46,11 @@ def _check_geometry(volume: Volume, name: str) -> None:
         )
 
 
-def require_grey_levels(volume: Volume) -> None:
+def require_grey_levels(volume: Volume, name: str = "This") -> None:
     """Raises InputError for integers that span too few values to be a scan: a label map, chosen by mistake."""
     array = volume.array
     if array.dtype.kind in "bui" and int(array.max()) - int(array.min()) < FEWEST_GREY_LEVELS:
-        raise InputError("This looks like a label map: it has only a few values. Pass the image itself.")
+        raise InputError(f"{name} looks like a label map: it has only a few values. Pass the image itself.")
 
 
 def require_finite(array: np.ndarray, name: str) -> None:

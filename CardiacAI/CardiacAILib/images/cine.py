@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..flags import Flag
 from .access import reading
 from .check import check_image, require_grey_levels
+from .phases import blank_images, holes, phases_missing
 from .reader import read_volume
 from .stack import short_axis_stack
 from .volume import Volume
@@ -18,6 +19,8 @@ from .volume import Volume
 PLAUSIBLE_RATE = (25.0, 250.0)
 #: More volumes are a perfusion or real-time series; the finest cines have 50 or so.
 MOST_PHASES = 200
+#: Fewer phases than this are a choice of them, or a part of the beat, more often than all of it.
+FEWEST_OF_A_BEAT = 12
 
 _ONE_PHASE = "A cine has several phases of a heart beat; for one phase use `cardiacai segment`."
 
@@ -43,9 +46,9 @@ class Cine:
     @property
     def whole_beat(self) -> bool:
         """False where the phases are known to leave out a part of the beat: filling, and what is measured at its end,
-        cannot be told then. True also where nothing is known. It is the remark `beat_incomplete`, so that it stays
-        with the remarks wherever these are kept."""
-        return all(remark.code != "beat_incomplete" for remark in self.remarks)
+        cannot be told then. True also where nothing is known. It is told by the remarks, so that it stays with them
+        wherever these are kept."""
+        return all(remark.code not in ("beat_incomplete", "phases_missing") for remark in self.remarks)
 
 
 def read_cine(path: str | Path, *, slice_axis: str | None = None) -> Cine:
@@ -63,12 +66,12 @@ def read_cine(path: str | Path, *, slice_axis: str | None = None) -> Cine:
     else:
         with reading(path):
             cine = read_phases(path) if holds_phases(path) else read_dicom_cine(path)
-    _check(cine.volume, path.name, slice_axis)
-    return cine
+    across = _check(cine.volume, path.name, slice_axis)
+    return replace(cine, remarks=(*cine.remarks, *blank_images(cine.volume.array, across)))
 
 
 def of_volume(volume: Volume, name: str) -> Cine:
-    """A cine of which only the volume is known: the heart rate is taken from its times, a whole beat assumed.
+    """A cine of which only the volume is known: the heart rate is taken from its times where these can be a whole beat.
 
     Raises InputError for one phase.
     """
@@ -79,12 +82,12 @@ def of_volume(volume: Volume, name: str) -> Cine:
         return Cine(volume, remarks=(Flag("times_missing", "note", text),))
     times = volume.frame_times
     rate, remark = rate_from_times(times)
-    if rate is None:
+    if remark is None:
         text = (
             f"The times in the file are not those of a heart beat ({times[0]:g} to {times[-1]:g} s) and were left out."
         )
         return Cine(replace(volume, frame_times=None), remarks=(Flag("times_missing", "note", text),))
-    return Cine(volume, heart_rate=rate, remarks=(remark,))
+    return Cine(volume, heart_rate=rate, remarks=(*phases_missing(times), remark))
 
 
 def imaged_time(times: Sequence[float]) -> float:
@@ -95,11 +98,15 @@ def imaged_time(times: Sequence[float]) -> float:
     return float(times[-1] - times[0] + np.diff(times).mean())
 
 
-def rate_from_times(times: Sequence[float]) -> tuple[float, Flag] | tuple[None, None]:
-    """Beats per minute if phases at these times (s) share one whole beat, and what to say of it; (None, None) where no
-    heart beats so."""
+def rate_from_times(times: Sequence[float]) -> tuple[float | None, Flag | None]:
+    """Beats per minute if phases at these times (s) share one whole beat, None where they may not, and what to say of
+    it; (None, None) where no heart beats so."""
     if (np.diff(times) <= 0).any() or not PLAUSIBLE_RATE[0] <= 60 / imaged_time(times) <= PLAUSIBLE_RATE[1]:
         return None, None
+    if len(times) < FEWEST_OF_A_BEAT or holes(times):
+        why = "are uneven" if holes(times) else f"are only {len(times)}"
+        text = f"The phases {why}, so they may not be a whole beat: no heart rate is taken from their times."
+        return None, Flag("heart_rate_unknown", "note", text)
     rate = 60 / imaged_time(times)
     text = f"The heart rate, {rate:.0f} per minute, is taken from the phases, which should cover one whole beat."
     return rate, Flag("heart_rate_from_times", "note", text)
@@ -111,10 +118,10 @@ def file_names(paths: Sequence[Path]) -> str:
     return shown + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
-def _check(volume: Volume, name: str, slice_axis: str | None) -> None:
-    """Raises InputError for what is no cine of a short-axis stack."""
+def _check(volume: Volume, name: str, slice_axis: str | None) -> int:
+    """Which of the axes k, j, i runs from slice to slice. Raises InputError for what is no cine of a stack."""
     check_image(volume, name)
-    require_grey_levels(volume)
+    require_grey_levels(volume, name)
     phases = len(volume.array)
     if phases > MOST_PHASES:
         raise InputError(
@@ -123,4 +130,4 @@ def _check(volume: Volume, name: str, slice_axis: str | None) -> None:
         )
     if min(volume.array.shape[1:]) < 2:
         raise InputError(f"{name} has one slice only. Pass the whole short-axis stack over the heart beat.")
-    short_axis_stack(replace(volume, array=volume.array[0], frame_times=None), slice_axis)
+    return short_axis_stack(replace(volume, array=volume.array[0], frame_times=None), slice_axis).axes[0]

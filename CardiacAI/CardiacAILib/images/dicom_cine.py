@@ -9,9 +9,10 @@ from ..errors import InputError
 from ..flags import Flag
 from .cine import PLAUSIBLE_RATE, Cine, file_names, imaged_time, rate_from_times
 from .dicom import MULTI_FRAME, grid
+from .dicom_phases import missing, without_copies
 from .dicom_scan import Scan, number, pixels, require_images, rescale, scan, stored_type, title
 from .dicom_slices import MULTI_FRAME_SERIES, ONE_IMAGE, CineSlice, Left, cine_slices, listed
-from .short_axis import FEWEST_SLICES, Choice, Stack, choose
+from .short_axis import FEWEST_SLICES, OFF_AXIS, Choice, Stack, choose
 from .volume import Volume
 
 #: The rates of single slices may differ by this share of their median before a reader hears of it.
@@ -36,9 +37,9 @@ def read_dicom_cine(folder: Path) -> Cine:
     remarks += choice.remarks
     if choice.stack is None:
         raise InputError(_no_stack(folder, left, found, bool(slices)))
-    _require_one_patient(folder, choice)
-    stack = choice.stack
-    remarks += _damage(found, stack.phases)
+    _require_one_study(folder, choice)
+    stack, copies = without_copies(choice.stack)
+    remarks += [*copies, *_damage(found, stack.phases)]
     try:
         geometry = grid([part.images[0] for part in stack.slices])
     except InputError as error:  # the slice that makes the gap may be among the others
@@ -91,6 +92,7 @@ def _clock(stack: Stack) -> _Clock:
             f"{len(regular) - len(timed)} slices have no trigger times; their phases are in the order of their numbers."
         )
         remarks.append(Flag("times_missing", "note", text))
+    remarks += missing(stack)
     times = np.median([part.times for part in timed], axis=0) / 1000
     if rate or _begins_late(times):
         remarks += _coverage(times, rate)
@@ -227,18 +229,36 @@ def _no_stack(folder: Path, left: list[Left], found: Scan, beating: bool) -> str
             f"{folder.name} holds one phase only: {listed(left)}. A cine has several at each slice position; "
             "for one phase use `cardiacai segment`."
         )
+    if any(OFF_AXIS in item.why for item in left):
+        remedy = (
+            "Pass the folder of the whole study. If these are short-axis slices all the same, add the study's 2- and "
+            "4-chamber cines, or convert them to 4D NIfTI or NRRD."
+        )
+    elif any(item.suspicious for item in left):
+        remedy = (
+            "Export the original images with all their attributes from the scanner or archive, or convert them to 4D "
+            "NIfTI or NRRD."
+        )
+    else:
+        remedy = "Pass the folder of the whole study."
     return (
         f"{folder.name} holds no short-axis cine, that is {FEWEST_SLICES} or more parallel slices of several phases "
-        f"across the heart's long axis. Found: {listed(left)}. Pass the folder of the whole study. If these are "
-        "short-axis slices all the same, add the study's 2- and 4-chamber cines, or convert them to 4D NIfTI or NRRD."
+        f"across the heart's long axis. Found: {listed(left)}. {remedy}"
     )
 
 
-def _require_one_patient(folder: Path, choice: Choice) -> None:
+def _require_one_study(folder: Path, choice: Choice) -> None:
     stacks = [choice.stack, *choice.rivals]
     patients = {str(stack.images[0].get("PatientID") or stack.images[0].get("PatientName") or "") for stack in stacks}
     if len(patients) > 1:
         raise InputError(f"{folder.name} holds short-axis cines of {len(patients)} patients. Pass the folder of one.")
+    studies = {str(stack.images[0].get("StudyInstanceUID")) for stack in stacks}
+    if len(studies) > 1:  # anonymised patients may share one name
+        lines = (f"  {_date(stack.images[0], 'StudyDate') or 'no date'}: {stack.name}\n" for stack in stacks)
+        raise InputError(
+            f"{folder.name} holds short-axis cines of {len(studies)} studies:\n{''.join(sorted(lines))}"
+            "Pass a folder with the images of one study."
+        )
 
 
 # The patient
@@ -254,16 +274,17 @@ def _height(header) -> float | None:
     return _plausible(size, 0.3, 2.6) or (_plausible(size / 100, 0.3, 2.6) if size else None)
 
 
-def _identifiers(header) -> dict[str, str]:
-    def date(tag: str) -> str:
-        text = str(header.get(tag) or "")
-        return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
+def _date(header, tag: str) -> str:
+    text = str(header.get(tag) or "")
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
 
+
+def _identifiers(header) -> dict[str, str]:
     name = str(header.get("PatientName") or "").strip("^ ").replace("^", " ")
     values = {
         "Patient name": " ".join(name.split()),
         "Patient ID": str(header.get("PatientID") or "").strip(),
-        "Birth date": date("PatientBirthDate"),
-        "Study date": date("StudyDate"),
+        "Birth date": _date(header, "PatientBirthDate"),
+        "Study date": _date(header, "StudyDate"),
     }
     return {key: value for key, value in values.items() if value}

@@ -22,9 +22,9 @@ PARALLEL = 2e-3
 _TAGS = (
     "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SeriesNumber", "SeriesDescription", "InstanceNumber",
     "ImageType", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows",
-    "Columns", "NumberOfFrames", "SamplesPerPixel", "SharedFunctionalGroupsSequence", "BitsAllocated", "BitsStored",
-    "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelData", "FloatPixelData",
-    "DoubleFloatPixelData", "TriggerTime", "NominalInterval", "AcquisitionNumber",
+    "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "SharedFunctionalGroupsSequence",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelData",
+    "FloatPixelData", "DoubleFloatPixelData", "TriggerTime", "NominalInterval", "AcquisitionNumber",
     "HeartRate", "TemporalPositionIdentifier", "EchoTime", "InversionTime", "AcquisitionDateTime", "AcquisitionDate",
     "AcquisitionTime", "ContentTime", "SeriesTime", "StudyDate", "PatientName", "PatientID", "PatientBirthDate",
     "PatientSize", "PatientWeight",
@@ -116,8 +116,8 @@ def pixels(header) -> np.ndarray:
     """Grey values (rows, columns): integers as stored, float32 where they are rescaled. Raises InputError, OSError."""
     kind = stored_type(header)
     at = _plain_pixels(header)
-    if at is None or kind is None:
-        return _decoded(header)
+    if at is None or kind is None or header.get("PhotometricInterpretation") == "MONOCHROME1":
+        return _decoded(header)  # which turns black for white round
     rows, columns, allocated, used = _shape(header)
     stored = np.fromfile(header.filename, kind, rows * columns, offset=at.value_tell).reshape(rows, columns)
     if unused := allocated - used:

@@ -122,15 +122,17 @@ def _nifti(path: Path, start: bytes, zipped: bool) -> Header:
         require_finite(values, path.name)
     # Many writers put 1 where they know no time, so a step of exactly 1 is taken as unknown.
     seconds = _NIFTI_SECONDS.get(start[123] & 0x38)
-    known = dim[0] > 3 and seconds is not None and pixdim[4] > 0 and pixdim[4] != 1
-    times = tuple(float(n * pixdim[4] * seconds) for n in range(dim[4])) if known else None
+    time = 5 if dim[0] == 5 and dim[4] == 1 else 4
+    known = dim[0] >= time and seconds is not None and pixdim[time] > 0 and pixdim[time] != 1
+    times = tuple(float(n * pixdim[time] * seconds) for n in range(dim[time])) if known else None
     return Header("NiftiImageIO", frame_times=times)
 
 
 def _require_agreeing_sform(path: Path, start: bytes, order: str, pixdim) -> None:
-    """ITK takes sizes from pixdim. An sform without scale (ACDC) states none; one with other sizes is a conflict."""
-    qform_code, sform_code = struct.unpack_from(order + "2h", start, 252)
-    if qform_code > 0 or sform_code <= 0:
+    """ITK takes sizes from pixdim, other tools from the sform. One without scale (ACDC) states none; one with other
+    sizes is a conflict."""
+    _, sform_code = struct.unpack_from(order + "2h", start, 252)
+    if sform_code <= 0:
         return
     sform = np.array(struct.unpack_from(order + "12f", start, 280)).reshape(3, 4)[:, :3]
     scales = np.linalg.norm(sform, axis=0)
@@ -159,6 +161,12 @@ def _nrrd(path: Path) -> Header:
         width = _nrrd_bytes(fields["type"].lower())
     except (KeyError, ValueError) as error:
         raise InputError(f"{path.name} has a damaged NRRD header ({error}). {_COPY_AGAIN}") from None
+    if len(sizes) > 3 and not listed and _is_time_unnamed(path, fields, kinds):
+        raise InputError(
+            f'The header of {path.name} does not say which axis is time: its "kinds" are '
+            f'"{fields.get("kinds", "missing")}". In a sequence the axis of time has the kind "list", as in '
+            '"kinds: list domain domain domain". Correct the header, or save the sequence again in Slicer.'
+        )
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"", "mm", "millimeter"}
     if units:
         raise InputError(f"{path.name} states its voxel size in {', '.join(units)}. Export it again in millimetres.")
@@ -169,6 +177,13 @@ def _nrrd(path: Path) -> Header:
         source = path if data is None else path.parent / data
         _require_complete(path, source, 0 if data else offset, math.prod(sizes) * width, encoding != "raw")
     return Header("NrrdImageIO", bool(listed), _nrrd_times(fields, listed[0], sizes) if listed else None)
+
+
+def _is_time_unnamed(path: Path, fields: dict[str, str], kinds: list[str]) -> bool:
+    """Whether an axis of time has no kind that ITK knows as such, of an image with four axes and none of kind list."""
+    free = sum(kind in ("domain", "space", "time", "none", "???") for kind in kinds)
+    in_space = "none" in fields.get("space directions", "") and free > 3  # ITK reads no more than space has
+    return in_space or "time" in kinds[:-1] or path.name.lower().endswith(".seq.nrrd")
 
 
 def _nrrd_spacing(fields: dict[str, str], kinds: list[str]) -> list[float] | None:

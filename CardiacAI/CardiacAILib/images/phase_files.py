@@ -12,6 +12,7 @@ from ..flags import Flag
 from .access import is_dicom_file, is_image_file
 from .check import FEWEST_GREY_LEVELS
 from .cine import Cine, file_names, of_volume
+from .phases import numbers_missing
 from .reader import read_file
 from .volume import Volume
 
@@ -53,7 +54,7 @@ def read_phases(folder: Path) -> Cine:
     if missing := [path for path in unreadable if not cines and _family(path) in map(_family, taken)]:
         raise unreadable[missing[0]]
     cine = of_volume(scans[cines[0]] if cines else _join({path: scans[path] for path in taken}), taken[0].name)
-    remarks = list(cine.remarks) if cines else [_told(folder, taken), *cine.remarks]
+    remarks = list(cine.remarks) if cines else [_told(folder, taken), *numbers_missing(_numbers(taken)), *cine.remarks]
     if labels:
         remarks.append(Flag("labels_left", "note", f"Label maps were left alone: {file_names(labels)}."))
     if others := [path for path in files if path not in taken and path not in labels]:
@@ -101,6 +102,15 @@ def _told(folder: Path, taken: list[Path]) -> Flag:
     return Flag("files_taken", "warning", f"{text} Their names do not say so: check that they are of one patient.")
 
 
+def _numbers(taken: list[Path]) -> list[int]:
+    """What the names of phases count; [] where it is not the one number in which they differ."""
+    if len(set(map(_family, taken))) > 1:
+        return []
+    columns = zip(*(map(int, re.findall(r"\d+", path.name)) for path in taken), strict=True)
+    counts = [list(column) for column in columns if len(set(column)) > 1]
+    return counts[0] if len(counts) == 1 else []
+
+
 def _family(path: Path) -> str:
     """What phases of one cine have in common: their name but for its numbers."""
     return re.sub(r"\d+", "#", path.name.lower())
@@ -138,7 +148,7 @@ def _is_label_map(path: Path, volume: Volume) -> bool:
     """Segmentations for Slicer, and whole numbers of a few kinds, whatever they are (0, 85, 170, 255 in some sets)."""
     if path.name.lower().endswith(".seg.nrrd"):
         return True
-    values = volume.array if volume.array.ndim == 3 else volume.array[0]
+    values = volume.array
     sample = np.unique(values.reshape(-1)[:: max(1, values.size // 65536)])
     return len(sample) < FEWEST_GREY_LEVELS and len(np.unique(values)) < FEWEST_GREY_LEVELS
 

@@ -52,8 +52,11 @@ def _volume(image, name: str, frames_as_components: bool, frame_times: tuple[flo
         if not frames_as_components:
             raise InputError(f"{name} is a colour or vector image. Export the scan itself, in grey values.")
         array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
-    if dimension not in (3, 4):
-        raise InputError(f"{name} is a {dimension}D image. Pass a whole 3D stack of slices, not a picture.")
+    if dimension == 5 and array.shape[1] == 1:  # NIfTI with time as its fifth axis
+        array = array[:, 0]
+    elif dimension not in (3, 4):
+        what = "a whole 3D stack of slices, not a picture" if dimension < 3 else "a 3D stack of slices or a 4D cine"
+        raise InputError(f"{name} is a {dimension}D image. Pass {what}.")
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
     direction = np.array(image.GetDirection()).reshape(dimension, dimension)[:3, :3]

@@ -72,32 +72,37 @@ def _divided(slices: list[CineSlice]) -> list[list[CineSlice]]:
         others = [part for part in slices if not _is_in(part, row)]
         if not others:
             return [row]
+        if _is_thinned(row, others):
+            continue
         if len(others) < FEWEST_SLICES:
             if not gap and _beyond(row, others) < _BEYOND_STRAY:
                 return [row]
-        elif _beyond(row, others) < _BEYOND_ROW and _is_unbroken(row, slices):
+        elif _beyond(row, others) < _BEYOND_ROW:
             rest = [others] if is_row(others) else [] if gap else _divided(others)
-            if rest and all(_are_two(row, other) for other in rest):
+            if rest and all(_are_two(row, other, gap) for other in rest):
                 return [row, *rest]
     return []
 
 
-def _is_unbroken(row: list[CineSlice], slices: list[CineSlice]) -> bool:
-    """Whether no other slice was acquired between those of a row."""
-    first, last = min(part.acquired for part in row), max(part.acquired for part in row)
-    return sum(first <= part.acquired <= last for part in slices) == len(row)
+def _is_thinned(row: list[CineSlice], others: list[CineSlice]) -> bool:
+    """Whether other slices divide the steps of a row evenly: it is every second or third slice of a stack."""
+    normal, step = row[0].normal, _step(row)
+    away = _positions(others) - row[0].position
+    aside = np.linalg.norm(away - np.outer(away @ normal, normal), axis=1)
+    places = (away @ normal / step % 1)[aside <= pixel(row[0])]
+    return any(
+        all(np.abs(places - n / parts).min(initial=1.0) <= _OFF_GRID / parts for n in range(1, parts))
+        for parts in (2, 3, 5, 7, 11, 13)
+    )
 
 
-def _are_two(row: list[CineSlice], other: list[CineSlice]) -> bool:
-    """Whether two rows are two acquisitions: one after the other, and not one stack's even and odd slices."""
+def _are_two(row: list[CineSlice], other: list[CineSlice], gap: bool) -> bool:
+    """Whether two rows can be of two acquisitions. gap: they could also be of one."""
+    ratio = max(_step(row), _step(other)) / min(_step(row), _step(other))
+    if not gap:
+        return round(ratio) == 1 or abs(ratio - round(ratio)) > _OFF_GRID
     one, two = ([part.acquired for part in each] for each in (row, other))
-    if not (max(one) < min(two) or max(two) < min(one)):
-        return False
-    aside = sideways(_positions([*row, *other]), row[0].normal) > pixel(row[0])
-    if aside or abs(_step(other) / _step(row) - 1) > STEP_TOLERANCE:
-        return True
-    offset = float((other[0].position - row[0].position) @ row[0].normal / _step(row) % 1)
-    return STEP_TOLERANCE < offset < 1 - STEP_TOLERANCE and abs(offset - 0.5) > _OFF_GRID / 2
+    return ratio - 1 <= STEP_TOLERANCE and (max(one) < min(two) or max(two) < min(one))
 
 
 def _is_in(part: CineSlice, row: list[CineSlice]) -> bool:

@@ -26,6 +26,8 @@ USUAL_TILT = 40.0
 ALONG, CROSSING = 20.0, 30.0
 #: Stacks this much (degrees) further from the usual axis than the nearest one are of something else.
 CLEARLY_FURTHER = 20.0
+#: Why a stack is none.
+OFF_AXIS = "degrees off the usual short axis"
 #: A slice within this angle (degrees) of a stack that it does not fit may have been meant for it.
 NEARLY_PARALLEL = 10.0
 
@@ -287,4 +289,4 @@ def _kind(stack: Stack) -> str:
     """Of what is no short-axis stack."""
     if len(stack.slices) < FEWEST_SLICES:
         return f"{'a single slice' if len(stack.slices) == 1 else 'two parallel slices'}, no stack"
-    return f"a stack {stack.tilt:.0f} degrees off the usual short axis"
+    return f"a stack {stack.tilt:.0f} {OFF_AXIS}"
