@@ -1,5 +1,6 @@
 """Which images lie at a path: one, or the many of a batch."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def _phases(path: Path) -> int:
             reader.ReadImageInformation()
     except RuntimeError:
         return 1
-    return reader.GetSize()[3] if reader.GetDimension() > 3 else reader.GetNumberOfComponents()
+    return math.prod(reader.GetSize()[3:]) if reader.GetDimension() > 3 else reader.GetNumberOfComponents()
 
 
 def _study(folder: Path) -> str | None:

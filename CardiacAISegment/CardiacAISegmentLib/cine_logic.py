@@ -206,7 +206,7 @@ def recordPatient(sequence, **known: float | None) -> None:
             sequence.RemoveAttribute(attributes[name])
     if known.get("heartRate"):
         remarks = json.loads(sequence.GetAttribute(sequences.REMARKS) or "[]")
-        told = [remark for remark in remarks if remark["code"] != "heart_rate_from_times"]
+        told = [remark for remark in remarks if not remark["code"].startswith("heart_rate")]
         if told != remarks:
             sequence.SetAttribute(sequences.REMARKS, json.dumps(told))
 

@@ -22,7 +22,7 @@ RESULTS = {
 
 @pytest.fixture(scope="module")
 def phantom():
-    made = cine_phantom(phases=8, shape=(7, 112, 112), spacing=(1.8, 1.8, 12.0))
+    made = cine_phantom(phases=12, shape=(7, 112, 112), spacing=(1.8, 1.8, 12.0))
     return replace(made, image=replace(made.image, array=made.image.array.round().astype(np.int16)))
 
 
@@ -115,7 +115,7 @@ def test_what_is_no_cine_is_named(make, words, phantom, tmp_path, capsys):
 
 def test_a_phase_that_is_not_there_is_named(image, tmp_path, capsys):
     assert run(image, "-o", tmp_path / "out", "--es", 30) == 3
-    assert "phases 1 to 8" in capsys.readouterr().err
+    assert "phases 1 to 12" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

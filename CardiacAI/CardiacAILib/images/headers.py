@@ -181,6 +181,8 @@ def _nrrd(path: Path) -> Header:
 
 def _is_time_unnamed(path: Path, fields: dict[str, str], kinds: list[str]) -> bool:
     """Whether an axis of time has no kind that ITK knows as such, of an image with four axes and none of kind list."""
+    if fields.get("space dimension") == str(len(kinds)):  # as ITK writes four dimensions, and reads them: time is last
+        return False
     free = sum(kind in ("domain", "space", "time", "none", "???") for kind in kinds)
     in_space = "none" in fields.get("space directions", "") and free > 3  # ITK reads no more than space has
     return in_space or "time" in kinds[:-1] or path.name.lower().endswith(".seq.nrrd")

@@ -103,7 +103,7 @@ def empty_cine(sequence_node, browser_node=None) -> Cine:
     if remarks is not None:
         return replace(cine, heart_rate=rate, height=height, weight=weight, remarks=flags_from_text(remarks))
     if rate:  # somebody knows better than the times
-        kept = tuple(flag for flag in cine.remarks if flag.code != "heart_rate_from_times")
+        kept = tuple(flag for flag in cine.remarks if not flag.code.startswith("heart_rate"))
         cine = replace(cine, heart_rate=rate, remarks=kept)
     return replace(cine, height=height, weight=weight)
 
