@@ -100,10 +100,10 @@ def _swap(stage: Path, out: Path) -> None:
 def fingerprint(path: Path, out: Path | None = None) -> str:
     """Tells one input from another of the same name without naming it: a hash of its files' names, sizes and times.
 
-    out: folder of results, which do not count where they lie inside the input.
+    out: folder of results, which do not count where it lies inside the input.
     """
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    if out:
+    if out and out.resolve().is_relative_to(path.resolve()):
         files = [p for p in files if not p.resolve().is_relative_to(out.resolve())]
     text = "".join(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}\n" for p in files)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from CardiacAILib.errors import InputError, OutputError
-from CardiacAILib.results import replaced_results
+from CardiacAILib.results import fingerprint, replaced_results
 
 
 def fill(folder, text, names=("result.json", "report.html", "segmentation.nii.gz")):
@@ -86,3 +86,17 @@ def test_what_a_killed_process_left_is_cleared_away(source, tmp_path):
     with replaced_results(source, out) as stage:
         fill(stage, "new")
     assert not (out / ".part-dead").exists()
+
+
+def test_a_fingerprint_leaves_out_results_inside_the_input_and_nothing_else(tmp_path):
+    studies = tmp_path / "studies"
+    (studies / "a").mkdir(parents=True)
+    (studies / "a" / "1.dcm").write_text("one")
+    (studies / "b.nii.gz").write_text("two")
+    alone = fingerprint(studies / "a")
+    results = studies / "a" / "results"
+    results.mkdir()
+    (results / "report.html").write_text("a result")
+    assert fingerprint(studies / "a", results) == alone
+    assert fingerprint(studies / "b.nii.gz", tmp_path) == fingerprint(studies / "b.nii.gz")  # results above the input
+    assert fingerprint(studies / "a", tmp_path) != fingerprint(studies / "b.nii.gz", tmp_path)
