@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .flags import Flag
 from .function import Body, CineFunction, analyse
-from .images.cine import Cine
+from .images.cine import Cine, imaged_time
 from .images.volume import Volume
 from .inference import Progress
 from .privacy import anonymous
@@ -130,7 +130,7 @@ def _with_heart_rate(cine: Cine, heart_rate: float) -> Cine:
     remarks = [r for r in cine.remarks if not r.code.startswith("heart_rate")]
     times = cine.volume.frame_times
     if times and cine.whole_beat:
-        told = 60 / (times[-1] - times[0]) * (len(times) - 1) / len(times)
+        told = 60 / imaged_time(times)
         if abs(told / heart_rate - 1) > DOUBTFUL_RATE:
             text = f"The heart rate of {heart_rate:.0f} per minute was given by hand; the times say {told:.0f}."
             remarks.append(Flag("heart_rate_doubtful", "warning", text))

@@ -32,9 +32,7 @@ def find_sources(path: Path, out: Path | None = None) -> list[Source]:
     if not path.is_dir():
         return [Source(path, _stem(path))]
     try:
-        inside = _inside(path, out)
-        images = [entry for entry in inside if is_image_file(entry)]
-        folders = [entry for entry in inside if entry.is_dir()]
+        inside, images, folders = _contents(path, out)
         if not images and (not folders or any(is_dicom_file(entry) for entry in inside)):
             return [Source(path, _stem(path.resolve()))]
         return _uniquely_named(images + folders, _single_image)
@@ -42,9 +40,11 @@ def find_sources(path: Path, out: Path | None = None) -> list[Source]:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
 
 
-def _inside(folder: Path, out: Path | None) -> list[Path]:
+def _contents(folder: Path, out: Path | None) -> tuple[list[Path], list[Path], list[Path]]:
+    """All that lies directly inside but a folder of results; image files of it; folders of it."""
     results = out.resolve() if out else None
-    return sorted(e for e in folder.iterdir() if not e.name.startswith(".") and e.resolve() != results)
+    inside = sorted(e for e in folder.iterdir() if not e.name.startswith(".") and e.resolve() != results)
+    return inside, [e for e in inside if is_image_file(e)], [e for e in inside if e.is_dir()]
 
 
 def _has_images(folder: Path) -> bool:
@@ -108,9 +108,7 @@ def find_cines(path: Path, out: Path | None = None) -> list[Source]:
     if not path.is_dir():
         return [Source(path, _stem(path))]
     try:
-        inside = _inside(path, out)
-        images = [entry for entry in inside if is_image_file(entry)]
-        folders = [entry for entry in inside if entry.is_dir()]
+        inside, images, folders = _contents(path, out)
         cines = [image for image in images if _is_cine(image)]
         one_study = len({_study(folder) for folder in folders} - {None}) < 2 and not any(map(_has_images, folders))
         if len(cines) == 1 and not folders:
