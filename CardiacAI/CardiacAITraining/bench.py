@@ -63,22 +63,30 @@ def bench_seed(repeats: int) -> dict:
     return {"network": seconds, "memory": peak_megabytes()}
 
 
-def bench_engine(model_name: str, name: str, precision: str, image: Path, repeats: int) -> dict:
-    """Seconds to load, of the network and of the job; or `why_not`."""
-    import numpy as np
-
+def open_timed(model_name: str, name: str, precision: str) -> tuple[object | None, dict]:
+    """An engine with seconds to `load` and its device; (None, `why_not`) where it is not to be had."""
     from CardiacAILib.engines import load_model, open_engine
     from CardiacAILib.errors import EngineError
-    from CardiacAILib.images.reader import read_volume
-    from CardiacAILib.images.writer import write_labels
-    from CardiacAILib.segment import segment
 
     start = time.perf_counter()
     try:
         engine = open_engine(load_model(model_name), name, precision)
     except EngineError as error:
-        return {"why_not": str(error)}
-    result = {"load": time.perf_counter() - start, "device": engine.device}
+        return None, {"why_not": str(error)}
+    return engine, {"load": time.perf_counter() - start, "device": engine.device}
+
+
+def bench_engine(model_name: str, name: str, precision: str, image: Path, repeats: int) -> dict:
+    """Seconds to load, of the network and of the job; or `why_not`."""
+    import numpy as np
+
+    from CardiacAILib.images.reader import read_volume
+    from CardiacAILib.images.writer import write_labels
+    from CardiacAILib.segment import segment
+
+    engine, result = open_timed(model_name, name, precision)
+    if engine is None:
+        return result
     slices = np.random.default_rng(0).random((SHAPE[0], 1, *engine.model.preprocessing.size), np.float32)
     result["network"] = median_seconds(lambda: engine.run(slices), repeats)
     out = image.with_name("labels.nii.gz")

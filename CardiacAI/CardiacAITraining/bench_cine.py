@@ -17,7 +17,7 @@ from pathlib import Path
 
 from CardiacAILib.inference import FEWEST_SMOOTHED
 
-from .bench import ROWS, SHAPE, SPACING, bench_seed, megabytes, peak_megabytes, run_row
+from .bench import ROWS, SHAPE, SPACING, bench_seed, megabytes, open_timed, peak_megabytes, run_row
 
 MODULE = "CardiacAITraining.bench_cine"
 PHASES = 30
@@ -68,19 +68,13 @@ def run_cine(folder: Path, engine) -> dict:
 
 def bench_row(model_name: str, name: str, precision: str, folder: Path, repeats: int) -> dict:
     """Medians of some runs after one that warms up (of that one where repeats is 0), and memory; or `why_not`."""
-    from CardiacAILib.engines import load_model, open_engine
-    from CardiacAILib.errors import EngineError
-
-    start = time.perf_counter()
-    try:
-        engine = open_engine(load_model(model_name), name, precision)
-    except EngineError as error:
-        return {"why_not": str(error)}
-    load = time.perf_counter() - start
+    engine, opened = open_timed(model_name, name, precision)
+    if engine is None:
+        return opened
     runs = [run_cine(folder, engine) for _ in range(repeats + 1)]
     counted = runs[1:] or runs
     return {
-        "load": load,
+        **opened,
         **runs[0],
         **{key: statistics.median(run[key] for run in counted) for key in ("job", *PARTS)},
         "memory": peak_megabytes(),
