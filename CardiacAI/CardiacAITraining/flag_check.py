@@ -232,6 +232,19 @@ def table(report: dict) -> str:
     return "\n".join(lines)
 
 
+def under_limits(records: list[dict], limits: dict[str, float]) -> str:
+    """How fixed limits do on stacks as they are, in words. limits: by structure key, chosen elsewhere."""
+    records = [record for record in records if not record.get("degradation")]
+    bad = np.array([[record[f"{key}_dice"] < BAD for key in KEYS] for record in records])
+    below = np.array([[record[f"{key}_confidence"] < limits[key] for key in KEYS] for record in records])
+    columns = [(key, bad[:, n], below[:, n]) for n, key in enumerate(KEYS)]
+    lines = [
+        f"{name}: {(b & f).sum()} of {b.sum()} bad found, {(~b & f).sum()} false alarms in {(~b).sum()}"
+        for name, b, f in [*columns, ("any structure", bad.any(axis=1), below.any(axis=1))]
+    ]
+    return "\n".join(lines)
+
+
 _WORDS = {True: "yes", False: "no", None: "cannot be told"}
 
 
@@ -254,8 +267,16 @@ def _judged(figure: dict) -> tuple[str, str, str]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="cardiacai-flags", description=__doc__)
     parser.add_argument("evaluation", type=Path, nargs="+", help="JSON of cardiacai-evaluate, held-out patients")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="JSON file; the table goes beside it as .md")
+    parser.add_argument("-o", "--out", type=Path, help="JSON file; the table goes beside it as .md")
+    parser.add_argument("--limits", type=Path, help="JSON that -o wrote: try its limits instead of choosing any")
     arguments = parser.parse_args(argv)
+    if (arguments.out is None) == (arguments.limits is None):
+        parser.error("give either -o or --limits")
+    if arguments.limits:
+        limits = json.loads(arguments.limits.read_text())["confidence_limits"]
+        records = [record for path in arguments.evaluation for record in json.loads(path.read_text())["records"]]
+        print(under_limits(records, limits))
+        return 0
     try:
         report = check({path.name: json.loads(path.read_text()) for path in arguments.evaluation})
     except InputError as error:
