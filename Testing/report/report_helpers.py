@@ -1,12 +1,17 @@
-"""A page as the tests read it, and an image as others store it."""
+"""A page as the tests read it and a browser shows it, and an image as others store it."""
 
+import json
+import shutil
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+from PIL import Image
 
 from CardiacAILib.images.volume import Volume
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 VOID = {"meta", "link", "input"}
 
 
@@ -54,3 +59,19 @@ def reordered(volume: Volume, axes, flips) -> Volume:
     array = volume.array[tuple(slice(None, None, -1 if flip else 1) for flip in flips)].transpose(axes)
     direction, spacing = (direction * signs)[list(axes)], spacing[list(axes)]
     return replace(volume, array=array, spacing=tuple(spacing[::-1]), origin=tuple(origin), direction=direction[::-1].T)
+
+
+def shot(page, tmp_path, size):
+    """What Chromium draws of a page, its complaints, and the addresses that the page itself asked for."""
+    picture, log = tmp_path / "page.png", tmp_path / "net.json"
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += ["--disable-extensions", "--enable-logging=stderr", "--hide-scrollbars", f"--window-size={size}"]
+    # Nothing of this leaves the machine, whatever the page holds.
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += [f"--log-net-log={log}", f"--screenshot={picture}", page.as_uri()]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    # What no page asked for is Chromium's own chatter.
+    events = [e.get("params", {}) for e in json.loads(log.read_text("utf-8"))["events"]]
+    asked = [e["url"] for e in events if {"url", "initiator"} <= e.keys() and e["initiator"] != "not an origin"]
+    return np.asarray(Image.open(picture).convert("RGB")).astype(int), run.stderr, asked

@@ -4,16 +4,18 @@ import csv
 
 import pytest
 
-from CardiacAILib.report import write_function_report, write_report
+from CardiacAILib.report import write_function_report, write_mass_report, write_report
 
 #: Kinds of files that state no volume: pictures of outlines.
 SILENT = {".png"}
 
 
-@pytest.fixture(params=["function", "segment", "segment beside the truth"])
-def written(request, tmp_path, beat, case):
+@pytest.fixture(params=["function", "mass", "segment", "segment beside the truth"])
+def written(request, tmp_path, beat, case, weighed):
     if request.param == "function":
         write_function_report(tmp_path, beat.cine, beat.result, "A case")
+    elif request.param == "mass":
+        write_mass_report(tmp_path, weighed.volume, weighed.result, "A case")
     else:
         write_report(tmp_path, case.volume, case.result, "A case", case.truth if "truth" in request.param else None)
     return tmp_path

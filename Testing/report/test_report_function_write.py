@@ -1,7 +1,5 @@
 import json
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from io import BytesIO
@@ -9,6 +7,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
+from report_helpers import CHROMIUM, shot
 
 from CardiacAILib.errors import CardiacAIError
 from CardiacAILib.function import summarise
@@ -21,7 +20,6 @@ from CardiacAILib.report.bullseye import VIRIDIS, bullseye_png
 from CardiacAILib.report.function_page import function_bullseyes
 from CardiacAILib.report.slices import phase_of
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NUMBERS = {"measurements.csv", "curves.csv", "segments.csv", "result.json"}
 DRAWN = {"curves.svg", "bullseye.svg", "report.html"}
 
@@ -115,20 +113,6 @@ def test_twelve_slices_make_a_page_that_can_be_mailed(tmp_path):
 
 def test_table_for_the_terminal_is_offered(beat):
     assert format_function_table(beat.result).startswith("Measurement")
-
-
-def shot(page, tmp_path, size):
-    """What Chromium draws of a page, its complaints, and the addresses that the page itself asked for."""
-    picture, log = tmp_path / "page.png", tmp_path / "net.json"
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += ["--disable-extensions", "--enable-logging=stderr", "--hide-scrollbars", f"--window-size={size}"]
-    command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += [f"--log-net-log={log}", f"--screenshot={picture}", page.as_uri()]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    events = [e.get("params", {}) for e in json.loads(log.read_text("utf-8"))["events"]]
-    asked = [e["url"] for e in events if {"url", "initiator"} <= e.keys() and e["initiator"] != "not an origin"]
-    return np.asarray(Image.open(picture).convert("RGB")).astype(int), run.stderr, asked
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine to open the page in")

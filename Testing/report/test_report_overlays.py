@@ -61,7 +61,7 @@ def test_files_are_pictures_of_the_expected_size(case):
     images = [slice_images(p, drawn) for p in drawn.slices]
     pair = Image.open(BytesIO(png_pair(*images[0])))
     assert pair.width == 2 * images[0][0].width + 6
-    sheet = Image.open(BytesIO(montage_png([outlined for _, outlined in images], has_truth=True)))
+    sheet = Image.open(BytesIO(montage_png([outlined for _, outlined in images], second="Truth")))
     assert sheet.width > 2 * images[0][0].width
     for structure in STRUCTURES:  # the legend, in the lowest strip
         assert len(colored(sheet.crop((0, sheet.height - 34, sheet.width, sheet.height)), structure.color))

@@ -1,33 +1,17 @@
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from report_helpers import CHROMIUM, shot
 
 from CardiacAILib.errors import CardiacAIError
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.labels import STRUCTURES
 from CardiacAILib.report import write_report
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-extensions",
-    "--enable-logging=stderr",
-    "--window-size=1300,2600",
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # nothing of this leaves the machine, whatever the page holds
-]
 
 
 def test_all_files(tmp_path, case):
@@ -74,6 +58,7 @@ def test_twelve_slices_make_a_small_page(tmp_path, make_heart, make_result):
 def test_import_is_light():
     code = (
         "import sys; import CardiacAILib.report, CardiacAILib.report.page, CardiacAILib.report.function_page;"
+        "import CardiacAILib.report.mass_page;"
         "print([m for m in ('PIL', 'scipy', 'SimpleITK', 'pydicom', 'matplotlib', 'vtk') if m in sys.modules])"
     )
     import CardiacAILib
@@ -86,18 +71,9 @@ def test_import_is_light():
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine to open the page in")
 def test_page_opens_in_a_browser(tmp_path, case):
-    from PIL import Image
-
     write_report(tmp_path / "out", case.volume, case.result, "<script>alert(1)</script>", case.truth)
-    shot, log = tmp_path / "page.png", tmp_path / "net.json"
-    places = [f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={log}", f"--screenshot={shot}"]
-    command = [CHROMIUM, *QUIET, *places, (tmp_path / "out" / "report.html").as_uri()]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert "CONSOLE" not in run.stderr, run.stderr
-    net = json.loads(log.read_text("utf-8"))
-    requests = [e["params"] for e in net["events"] if {"url", "initiator"} <= e.get("params", {}).keys()]
-    by_page = [r["url"] for r in requests if r["initiator"] != "not an origin"]  # the rest is Chromium's own chatter
-    assert not [url for url in by_page if not url.startswith(("file:", "data:"))]
-    seen = np.asarray(Image.open(shot).convert("RGB")).astype(int)
+    seen, errors, asked = shot(tmp_path / "out" / "report.html", tmp_path, "1300,2600")
+    assert "CONSOLE" not in errors, errors
+    assert not [url for url in asked if not url.startswith(("file:", "data:"))]
     for color in [s.color for s in STRUCTURES] + [(242, 178, 51)]:  # the banner is drawn, and every kind of outline
         assert (np.abs(seen - color).max(axis=-1) < 12).sum() > 300

@@ -1,7 +1,7 @@
 """What a reader gets of a result: numbers as CSV, JSON and text, pictures as PNG and SVG, and one HTML page.
 
-`write_report` and `write_function_report` write them all; the rooms below make each part as text or bytes and touch no
-disk.
+`write_report`, `write_function_report` and `write_mass_report` write them all; the rooms below make each part as text
+or bytes and touch no disk.
 """
 
 from __future__ import annotations
@@ -13,18 +13,27 @@ from typing import TYPE_CHECKING
 from ..errors import OutputError
 from ..images.volume import Volume
 from .function_tables import format_function_table
+from .mass_tables import format_mass_table
 from .tables import format_table
 
 if TYPE_CHECKING:
     from ..function import CineFunction
     from ..images.cine import Cine
+    from ..mass import LVMass
     from ..segment import Segmentation
     from .slices import Pictures
 
 #: Names of the pictures in overlays/ that are made here; a reader's own stay.
 OWN_PICTURE = re.compile(r"(e[ds]_)?(slice_\d+|montage)\.png")
 
-__all__ = ["format_function_table", "format_table", "write_function_report", "write_report"]
+__all__ = [
+    "format_function_table",
+    "format_mass_table",
+    "format_table",
+    "write_function_report",
+    "write_mass_report",
+    "write_report",
+]
 
 
 def write_report(
@@ -96,6 +105,35 @@ def write_function_report(
     _write(Path(folder), files)
 
 
+def write_mass_report(
+    folder: str | Path,
+    volume: Volume,
+    result: LVMass,
+    title: str,
+    identifiers: dict[str, str] | None = None,
+    slice_axis: str | None = None,
+) -> None:
+    """Writes `measurements.csv`, `slices.csv`, `result.json`, `overlays/*.png` and last `report.html` of LV mass.
+
+    folder: made if missing. volume: the 3D image that was weighed. title: the only words that name the case; not a
+    path. identifiers: who this is, written only where given. slice_axis, errors: see `write_report`.
+    """
+    from . import mass_tables as tables
+    from .mass_page import mass_html, mass_pictures
+    from .tables import document_json
+
+    axis = slice_axis or result.provenance.get("slice_axis")
+    drawn = mass_pictures(volume, result, axis)
+    html = mass_html(title, result, drawn, identifiers, axis)
+    files = _overlays(drawn, "") | {
+        "measurements.csv": tables.measurements_csv(result).encode(),
+        "slices.csv": tables.slices_csv(result, axis).encode(),
+        "result.json": document_json(tables.mass_document(volume, result, title, identifiers, axis)).encode(),
+        "report.html": html.encode(),
+    }
+    _write(Path(folder), files)
+
+
 def _overlays(drawn: Pictures, prefix: str) -> dict[str, bytes]:
     """Each slice plain and outlined, and all of them on one sheet. prefix: of the names."""
     from .overlays import montage_png, png_pair, slice_images
@@ -105,7 +143,7 @@ def _overlays(drawn: Pictures, prefix: str) -> dict[str, bytes]:
         f"overlays/{prefix}slice_{picture.index + 1:02d}.png": png_pair(*pair)
         for picture, pair in zip(drawn.slices, images, strict=True)
     }
-    return files | {f"overlays/{prefix}montage.png": montage_png([both[1] for both in images], drawn.has_truth)}
+    return files | {f"overlays/{prefix}montage.png": montage_png([both[1] for both in images], drawn.second)}
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

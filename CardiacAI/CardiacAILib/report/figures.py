@@ -16,7 +16,7 @@ _STEPS = 40  # path units per pixel; whole numbers keep the page small
 
 
 def slice_svg(picture: Picture, pictures: Pictures, label: str, name: str) -> str:
-    """One slice in millimetres, image id `name`, outlines in groups of class "result" and "truth".
+    """One slice in millimetres, image id `name`, outlines in groups of class "result" and "second".
 
     label: text alternative for who does not see the picture.
     """
@@ -25,7 +25,7 @@ def slice_svg(picture: Picture, pictures: Pictures, label: str, name: str) -> st
         f'<svg class="slice" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">'
         + _image(picture, pictures, name, SIDE)
         + _paths(picture.result, pictures, "result")
-        + _paths(picture.truth, pictures, "truth")  # dashes last: where both agree, both are seen
+        + _paths(picture.second, pictures, "second")  # dashes last: where both agree, both are seen
         + _sectors(picture, pictures)
         + _marks(pictures, width, height)
         + "</svg>"

@@ -31,12 +31,17 @@ _PROVENANCE = {
     "seconds": "Computing time",
     "finished": "Finished",
     "phases": "Phases",
+    "end_diastole": "Phase weighed",
+    "ed": "End-diastole",
+    "sex": "Sex",
+    "body": "Body",
     "ed_es": "ED and ES",
     "orientation_assumed": "Orientation assumed",
     "swapped": "RV insertions swapped",
     "slice_axis": "Slice axis",
     "engine_notes": "Remarks of the engine",
     "edited": "Corrected by a reader",
+    "options": "Options given",
     "input": "Fingerprint of the input",
 }
 
@@ -59,6 +64,12 @@ def heading(title: str, facts: Iterable[str]) -> str:
     """The title and, below it, what the picture is. Empty facts are left out."""
     line = " \u00b7 ".join(fact for fact in facts if fact)
     return f'<h1>{escape(title)}</h1><p class="sub">{escape(line)}</p>'
+
+
+def who(identifiers: dict[str, str] | None) -> str:
+    """Who the patient is, where that is to be said."""
+    pairs = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in (identifiers or {}).items())
+    return f'<dl class="who">{pairs}</dl>' * bool(pairs)
 
 
 def stack_facts(pictures: Pictures) -> tuple[str, str, str]:
@@ -117,7 +128,7 @@ def switches(choices: Iterable[tuple[str, str, bool]], extra: str = "") -> str:
     """Boxes to tick above a grid of pictures, which CSS acts on. choices: (id, text, ticked). extra: HTML beside."""
     choices = list(choices)
     inputs = "".join(f'<input class="switch" type="checkbox" id="{key}"{" checked" * on}>' for key, _, on in choices)
-    labels = "".join(f'<label for="{key}">{text}</label>' for key, text, _ in choices)
+    labels = "".join(f'<label for="{key}">{escape(text)}</label>' for key, text, _ in choices)
     return f'{inputs}<div class="tools">{labels}{extra}</div>'
 
 
@@ -133,7 +144,7 @@ def order_of_slices(pictures: Pictures) -> str:
 def legend(*more: tuple[str, str]) -> str:
     """The structures' colours. more: (class, text) of further kinds of line."""
     items = "".join(f'<li><span class="swatch {s.key}"></span>{s.name}</li>' for s in STRUCTURES)
-    items += "".join(f'<li><span class="swatch {kind}"></span>{text}</li>' for kind, text in more)
+    items += "".join(f'<li><span class="swatch {kind}"></span>{escape(text)}</li>' for kind, text in more)
     return f'<ul class="key" aria-label="Legend">{items}</ul>'
 
 
@@ -152,12 +163,13 @@ def dot(structure: Structure) -> str:
     return f'<span class="dot {structure.key}"></span>'
 
 
-def about(provenance: dict, *conventions: str) -> str:
-    """How the result came about. conventions: what its numbers rest on, a paragraph each."""
+def about(provenance: dict, *conventions: str, first: dict[str, str] | None = None) -> str:
+    """How the result came about. conventions: what its numbers rest on, a paragraph each. first: is said before."""
     known = {"software": f"CardiacAI {__version__}"} | provenance
     known = {key: value for key, value in known.items() if value not in ("", [], {}, None)}
     keys = [k for k in _PROVENANCE if k in known] + [k for k in known if k not in _PROVENANCE]
-    pairs = "".join(f"<dt>{escape(_PROVENANCE.get(k, k))}</dt><dd>{escape(_value(k, known[k]))}</dd>" for k in keys)
+    told = [*(first or {}).items(), *((_PROVENANCE.get(k, k), _value(k, known[k])) for k in keys)]
+    pairs = "".join(f"<dt>{escape(key)}</dt><dd>{escape(text)}</dd>" for key, text in told)
     texts = "".join(f"<dd>{escape(text)}</dd>" for text in conventions)
     return (
         f'<section class="card"><h2>How this was made</h2><dl>{pairs}<dt>Convention</dt>{texts}'

@@ -45,7 +45,7 @@ def function_html(
     rows = phase_slice_rows(result, slice_axis)
     parts = (
         frame.heading(title, _facts(result, pictures[0])),
-        _identifiers(identifiers),
+        frame.who(identifiers),
         frame.flag_list(result.flags),
         f'<div class="pair halves">{_measurements(result)}{_curves(result)}</div>',
         _bullseyes(result),
@@ -90,7 +90,7 @@ def function_curves_svg(result: CineFunction) -> str:
     times, volumes = result.curves.times, result.curves.volumes
     x = [1000 * t for t in times] if times is not None else list(range(1, len(result.labels.array) + 1))
     return chart_svg(
-        [Line("LV", LV.color, volumes[LV.key]), Line("RV", RV.color, volumes[RV.key], hollow=True)],
+        [Line("LV", LV.color, volumes[LV.key]), Line("RV", RV.color, volumes[RV.key], point="ring")],
         x,
         x_name="phase" if times is None else "time, ms",
         unit="mL",
@@ -109,11 +109,6 @@ def _facts(result: CineFunction, ed: Pictures) -> list[str]:
         phases += f", {1000 * (times[-1] - times[0]) / (count - 1):.0f} ms apart"
     general = [in_words(m).replace(" 1/min", "/min").replace("m2", "m\u00b2") for m in general_measurements(result)]
     return ["Cine function", slices, phases, pixels, *general, orientation]
-
-
-def _identifiers(identifiers: dict[str, str] | None) -> str:
-    pairs = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in (identifiers or {}).items())
-    return f'<dl class="who">{pairs}</dl>' * bool(pairs)
 
 
 def _measurements(result: CineFunction) -> str:

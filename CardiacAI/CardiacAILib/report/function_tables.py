@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from io import StringIO
 from typing import TYPE_CHECKING
 
 from .. import __version__
@@ -28,6 +25,7 @@ from .tables import (
     aligned,
     ascii_text,
     cell,
+    csv_text,
     decimal,
     geometry,
     number,
@@ -114,7 +112,7 @@ def measurements_csv(result: CineFunction) -> str:
         (cell(m.key), cell(m.name), number(m.value), cell(m.unit), CONVENTION_IN_SHORT * _of_ventricle(m))
         for m in result.measurements
     ]
-    return _csv(("key", "name", "value", "unit", "convention"), rows)
+    return csv_text(("key", "name", "value", "unit", "convention"), rows)
 
 
 def curves_csv(result: CineFunction) -> str:
@@ -123,7 +121,7 @@ def curves_csv(result: CineFunction) -> str:
     times = curves.times or (None,) * len(result.labels.array)
     volumes = (curves.volumes[s.key] for s in (LV, RV, MYO))
     rows = [(n + 1, *map(number, row), CONVENTION_IN_SHORT) for n, row in enumerate(zip(times, *volumes, strict=True))]
-    return _csv(("phase", "time_s", "LV_mL", "RV_mL", "MYO_mL", "convention"), rows)
+    return csv_text(("phase", "time_s", "LV_mL", "RV_mL", "MYO_mL", "convention"), rows)
 
 
 def segments_csv(result: CineFunction) -> str:
@@ -132,7 +130,7 @@ def segments_csv(result: CineFunction) -> str:
         (s.number, s.name, s.territory, *map(number, (s.ed_mm, s.es_mm, s.thickening)), SEGMENT_CONVENTION_IN_SHORT)
         for s in result.segments
     ]
-    return _csv(("number", "name", "territory", "ed_mm", "es_mm", "thickening_percent", "convention"), rows)
+    return csv_text(("number", "name", "territory", "ed_mm", "es_mm", "thickening_percent", "convention"), rows)
 
 
 def function_document(
@@ -234,9 +232,3 @@ def _slice(result: CineFunction, phase: int, row: SliceRow) -> dict:
         "insertions_row_column": insertions and {"anterior": insertions[0], "inferior": insertions[1]},
         "no_segments": sectors.lost.get(row.index),
     }
-
-
-def _csv(head: tuple, rows: Iterable[tuple]) -> str:
-    stream = StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([head, *rows])
-    return stream.getvalue()

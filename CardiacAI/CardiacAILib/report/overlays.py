@@ -12,7 +12,7 @@ from .slices import Picture, Pictures
 
 SIDE = 360  # pixels of a picture's longer side
 NOTICE = "Research only. Not for clinical use."
-TRUTH_COLOR = (255, 255, 255)
+SECOND_COLOR = (255, 255, 255)
 
 _FINE = 4  # outlines are drawn this much larger, then averaged down: smooth edges
 _LINE = 1.6  # line width in pixels
@@ -60,15 +60,18 @@ def slice_images(picture: Picture, pictures: Pictures) -> tuple:
         _draw_lines(outlined, lines, scale, structure.color)
     if picture.sectors:
         _draw_sectors(outlined, picture.sectors, scale)
-    for _, lines in picture.truth:
-        _draw_lines(outlined, lines, scale, TRUTH_COLOR, dashed=True)
+    for _, lines in picture.second:
+        _draw_lines(outlined, lines, scale, SECOND_COLOR, dashed=True)
     for image in (plain, outlined):
         _draw_marks(image, picture, pictures)
     return plain, outlined
 
 
-def montage_png(images: list, has_truth: bool = False) -> bytes:
-    """All slices on one sheet with a legend. images: Pillow images of one size, the outlined of `slice_images`."""
+def montage_png(images: list, second: str = "") -> bytes:
+    """All slices on one sheet with a legend. images: Pillow images of one size, the outlined of `slice_images`.
+
+    second: what the dashed outlines are, as in `Pictures`.
+    """
     from PIL import Image, ImageDraw
 
     width, height = images[0].size
@@ -80,7 +83,7 @@ def montage_png(images: list, has_truth: bool = False) -> bytes:
         sheet.paste(image, (_GAP + n % across * (width + _GAP), _GAP + n // across * (height + _GAP)))
     draw = ImageDraw.Draw(sheet)
     x, y = _GAP + 4, sheet.height - foot // 2 - _GAP // 2
-    entries = [(s.name, s.color, False) for s in STRUCTURES] + [("Truth", TRUTH_COLOR, True)] * has_truth
+    entries = [(s.name, s.color, False) for s in STRUCTURES] + [(second, SECOND_COLOR, True)] * bool(second)
     for name, color, dashed in entries:
         for start, end in ((0, 7), (13, 20)) if dashed else ((0, 20),):
             draw.line([(x + start, y), (x + end, y)], fill=color, width=3)
@@ -138,7 +141,7 @@ def _draw_sectors(image, sectors: SectorMarks, scale) -> None:
     for number, point in sectors.numbers.items():
         row, column = np.array(point) * at
         draw.text((column, row), str(number), fill=255, font=font(10 * _FINE), anchor="mm")
-    image.paste(TRUTH_COLOR, (0, 0), mask.reduce(_FINE))
+    image.paste(SECOND_COLOR, (0, 0), mask.reduce(_FINE))
 
 
 def _dashes(points: np.ndarray, on: float = 5 * _FINE, off: float = 4 * _FINE) -> list[np.ndarray]:

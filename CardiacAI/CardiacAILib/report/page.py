@@ -69,9 +69,9 @@ def _percent(row: Row) -> str:
 
 def _slices(pictures: Pictures, slices: list[SliceRow]) -> str:
     choices = [("outlines", "Outlines", True), ("beside", "Plain image beside", False), ("large", "Large", False)]
-    if pictures.has_truth:
-        choices.insert(1, ("truth", "Truth", True))
-    tools = frame.switches(choices, frame.legend(*[("truth", "Truth")] * pictures.has_truth))
+    if pictures.second:
+        choices.insert(1, ("second", pictures.second, True))
+    tools = frame.switches(choices, frame.legend(*[("second", pictures.second)] * bool(pictures.second)))
     figures = "".join(_figure(p, pictures, slices[p.index]) for p in pictures.slices)
     return (
         f'<section class="card"><h2>Slices</h2>{tools}<div class="grid">{figures}</div>'

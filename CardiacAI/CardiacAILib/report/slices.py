@@ -69,7 +69,7 @@ class Picture:
     """One slice ready to draw.
 
     index: its place along the slice axis, from 0. position: mm from the first slice. gray: uint8 (rows, columns).
-    result, truth: polygons by structure in pixels of `gray` (see `contours.outlines`); truth is empty when not given.
+    result, second: polygons by structure in pixels of `gray` (see `contours.outlines`); second is empty when not given.
     sectors: likewise in pixels of `gray`, None where not asked for.
     """
 
@@ -77,7 +77,7 @@ class Picture:
     position: float
     gray: np.ndarray
     result: Outlines
-    truth: Outlines
+    second: Outlines
     sectors: SectorMarks | None = None
 
 
@@ -86,8 +86,9 @@ class Pictures:
     """All a report draws.
 
     slices: cut about the heart. total: how many slices the stack has. overview: the whole field of the slice with most
-    label. window: (top, left, bottom, right) pixels of the cut on the overview; None when nothing was found. phase: the
-    pictures' common name ("ED"), "" where there is only one phase.
+    label. window: (top, left, bottom, right) pixels of the cut on the overview; None when nothing was found. second:
+    what the second outlines are ("Truth"), "" where there are none. phase: the pictures' common name ("ED"), "" where
+    there is only one phase.
     """
 
     view: View
@@ -95,7 +96,7 @@ class Pictures:
     total: int
     overview: Picture
     window: tuple[int, int, int, int] | None
-    has_truth: bool
+    second: str = ""
     phase: str = ""
 
 
@@ -128,25 +129,27 @@ def patient_letters(vector: np.ndarray) -> str:
 def pictures(
     volume: Volume,
     labels: Volume,
-    truth: Volume | None = None,
+    second: Volume | None = None,
     slice_axis: str | None = None,
     *,
+    second_name: str = "Truth",
     sectors: Sectors | None = None,
     around: np.ndarray | None = None,
     phase: str = "",
 ) -> Pictures:
-    """Everything to draw of one phase. volume, labels, truth: 3D on one grid. Raises InputError where they are not.
+    """Everything to draw of one phase. volume, labels, second: 3D on one grid. Raises InputError where they are not.
 
-    sectors: of these labels. around: (k, j, i) bool, what the window holds besides the labels (another phase, so that
-    both are cut alike). phase: see `Pictures`.
+    second: labels to compare with, drawn dashed. second_name: what these are, for a reader. sectors: of the labels.
+    around: (k, j, i) bool, what the window holds besides the labels (another phase, so that both are cut alike).
+    phase: see `Pictures`.
     """
     check_grid(volume, labels, "The labels")
-    if truth is not None:
-        check_grid(volume, truth, "The truth")
+    if second is not None:
+        check_grid(volume, second, f"The second labels ({second_name.lower()})")
     view = display_view(volume, slice_axis)
     pixels, found = view.show(volume.array), view.show(labels.array)
-    expected = view.show(truth.array) if truth is not None else None
-    marked = found > 0 if expected is None else (found > 0) | (expected > 0)
+    other = view.show(second.array) if second is not None else None
+    marked = found > 0 if other is None else (found > 0) | (other > 0)
     wanted = marked if around is None else marked | view.show(around)
     window = _window(wanted.any(axis=0), view.pixel_spacing)
     top, left, bottom, right = window or (0, 0, *pixels.shape[1:])
@@ -162,7 +165,7 @@ def pictures(
             position=index * view.slice_spacing,
             gray=_gray(pixels[index][area], low, high),
             result=_outlines(found[index][area]),
-            truth=_outlines(expected[index][area]) if expected is not None else (),
+            second=_outlines(other[index][area]) if other is not None else (),
             sectors=sector_marks(divided[index], insertions[index], area) if sectors else None,
         )
 
@@ -174,7 +177,7 @@ def pictures(
         total=len(pixels),
         overview=picture(middle, (slice(None), slice(None))),
         window=window,
-        has_truth=truth is not None,
+        second=second_name if second is not None else "",
         phase=phase,
     )
 

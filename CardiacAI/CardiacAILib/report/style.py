@@ -55,9 +55,9 @@ svg{display:block;width:100%;height:auto;background:#000;border-radius:6px}
 .overview{max-height:360px}
 .marks text{fill:#f2f4f7;stroke:#000;stroke-opacity:.75;paint-order:stroke;stroke-linejoin:round;font-weight:600}
 .marks .bar{fill:none;stroke:#f2f4f7;stroke-width:1.6px;vector-effect:non-scaling-stroke}
-.result path,.truth path{fill:none;stroke:var(--ink);stroke-width:1.7px;vector-effect:non-scaling-stroke;
+.result path,.second path{fill:none;stroke:var(--ink);stroke-width:1.7px;vector-effect:non-scaling-stroke;
 stroke-linejoin:round}
-.truth path{stroke:#fff;stroke-width:1.3px;stroke-dasharray:4 3}
+.second path{stroke:#fff;stroke-width:1.3px;stroke-dasharray:4 3}
 .overview .result path{stroke-width:1.1px}
 .sectors path{fill:none;stroke:#fff;stroke-opacity:.75;stroke-width:1px;vector-effect:non-scaling-stroke}
 .sectors circle{stroke:#fff;stroke-width:1.2px;vector-effect:non-scaling-stroke}
@@ -65,6 +65,20 @@ stroke-linejoin:round}
 .sectors text{fill:#fff;text-anchor:middle;stroke:#000;stroke-opacity:.5;stroke-width:.2em;paint-order:stroke}
 .window{fill:none;stroke:#fff;stroke-width:1.2px;stroke-dasharray:5 4;vector-effect:non-scaling-stroke}
 .chart{max-width:720px}
+.ways{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,210px),1fr));margin:0 0 .9rem}
+.way{display:grid;grid-row:span 2;grid-template-rows:subgrid;row-gap:.25rem;border:1px solid var(--line);
+border-radius:8px;padding:.7rem .9rem;font-variant-numeric:tabular-nums}
+.way p{margin:.1rem 0}
+.way .value{font-size:1.7rem;line-height:1.2}
+.way .soft{font-size:.85rem}
+.way h3{display:flex;align-items:center;gap:.5rem;font-size:.95rem;line-height:1.3;margin:0}
+.strip{max-width:520px}
+.loose{white-space:normal}
+.strip+.strip{margin-top:.8rem}
+.differ{color:var(--warn)}
+.soft+.scroll{margin-top:1rem}
+.chart+.key{margin-top:.5rem}
+.sample{display:inline-block;flex:none;width:30px;height:16px;background:none;border-radius:0;vertical-align:-.15rem}
 .bullseye{background:none;border-radius:0}
 .eyes{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,290px),1fr))}
 .eyes svg{max-width:420px;margin:0 auto}
@@ -74,7 +88,7 @@ stroke-linejoin:round}
 .swatch{width:30px;height:16px;border-radius:3px;background:#101216;display:inline-flex;
 align-items:center;padding:0 5px}
 .swatch::before{content:"";flex:1;border-top:2.5px solid var(--ink)}
-.swatch.truth::before{border-top:2px dashed #fff}
+.swatch.second::before{border-top:2px dashed #fff}
 .dot{display:inline-block;width:.6rem;height:.6rem;border-radius:50%;background:var(--ink);
 border:1px solid rgb(0 0 0/.35)}
 .tools{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem 1.3rem;margin:0 0 .8rem}
@@ -83,11 +97,13 @@ border:1px solid rgb(0 0 0/.35)}
 font-size:.9rem;user-select:none}
 .tools label::before{content:"";display:inline-block;width:.85rem;height:.85rem;border:1.5px solid var(--soft);
 border-radius:4px;margin-right:.45rem;vertical-align:-.1rem}
-#outlines:checked~.tools [for=outlines]::before,#truth:checked~.tools [for=truth]::before,
+#outlines:checked~.tools [for=outlines]::before,#second:checked~.tools [for=second]::before,
+#first:checked~.tools [for=first]::before,
 #beside:checked~.tools [for=beside]::before,#large:checked~.tools [for=large]::before,
 #sectors:checked~.tools [for=sectors]::before
 {background:var(--focus);border-color:var(--focus);box-shadow:inset 0 0 0 2px var(--card)}
-#outlines:focus-visible~.tools [for=outlines],#truth:focus-visible~.tools [for=truth],
+#outlines:focus-visible~.tools [for=outlines],#second:focus-visible~.tools [for=second],
+#first:focus-visible~.tools [for=first],
 #beside:focus-visible~.tools [for=beside],#large:focus-visible~.tools [for=large],
 #sectors:focus-visible~.tools [for=sectors]
 {outline:3px solid var(--focus);outline-offset:2px}
@@ -95,8 +111,8 @@ border-radius:4px;margin-right:.45rem;vertical-align:-.1rem}
 .phases{--tile:440px}
 .phases .pics{grid-template-columns:1fr 1fr}
 .plain{display:none}
-#outlines:not(:checked)~.grid :is(.result,.truth),#truth:not(:checked)~.grid .truth,
-#sectors:not(:checked)~.grid .sectors{display:none}
+#outlines:not(:checked)~.grid :is(.result,.second),#second:not(:checked)~.grid .second,
+#first:not(:checked)~.grid .result,#sectors:not(:checked)~.grid .sectors{display:none}
 #beside:checked~.grid{--tile:500px}
 #large:checked~.grid{--tile:480px}
 #large:checked~.phases{--tile:900px}
@@ -105,7 +121,7 @@ border-radius:4px;margin-right:.45rem;vertical-align:-.1rem}
 #beside:checked~.grid .plain{display:block}
 .pics{display:grid;gap:4px}
 .grid+p{margin:1rem 0 0;font-size:.9rem}
-.slice:active :is(.result,.truth,.sectors){display:none}
+.slice:active :is(.result,.second,.sectors){display:none}
 figcaption b{color:var(--text)}
 .areas{display:block}
 .areas>span{white-space:nowrap;margin-right:.6rem}
@@ -124,6 +140,7 @@ main,footer{padding:0 .75rem}
 th,td{padding:.35rem .3rem}
 .percent,.wide{display:none}
 .chart{font-size:16px}
+.strip{font-size:13px}
 .flag{grid-template-columns:1fr}
 }
 @media print{
@@ -140,18 +157,20 @@ main,footer{max-width:none;padding:0}
 .pair.halves{grid-template-columns:1.4fr 1fr}
 .tools label,.screen{display:none}
 .result path{stroke-width:.9px}
-.truth path{stroke-width:.7px;stroke-dasharray:2.5 2}
+.second path{stroke-width:.7px;stroke-dasharray:2.5 2}
 th,td{padding:.2rem .4rem}
 .scroll{overflow:visible}
 .value{font-size:1rem}
 .halves table,.even table{font-size:.85em}
-.halves>.card,.eyes{break-inside:avoid}
+.halves>.card,.eyes,.way{break-inside:avoid}
 .chart{font-size:16px}
+.strip{font-size:13px}
+.ways{grid-template-columns:repeat(3,1fr);gap:3mm}
 .tools,summary{break-after:avoid}
 .grid{--tile:80mm;grid-template-columns:1fr 1fr;gap:4mm}
 .grid .pics{grid-template-columns:1fr 1fr!important}
 .grid .plain{display:block!important}
-.slice :is(.result,.truth){display:inline!important}
+.slice :is(.result,.second){display:inline!important}
 .eyes{grid-template-columns:repeat(3,1fr);gap:3mm}
 figure,.flag,tr,.chart{break-inside:avoid}
 h2{break-after:avoid}

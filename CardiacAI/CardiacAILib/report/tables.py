@@ -7,6 +7,7 @@ import json
 import math
 import textwrap
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -101,18 +102,19 @@ def measurements_csv(result: Segmentation, truth: Volume | None = None) -> str:
 
     Numbers carry full precision and a decimal point. Text that a spreadsheet would run as a formula gets an apostrophe.
     """
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     with_truth = truth is not None
-    writer.writerow(["key", "name", "value", "unit"] + ["truth", "difference"] * with_truth + ["convention"])
+    head = ["key", "name", "value", "unit"] + ["truth", "difference"] * with_truth + ["convention"]
     rows = [(row, CONVENTION_IN_SHORT) for row in measurement_rows(result, truth)]
     if with_truth:
         scores = dice_scores(result.labels.array, truth.array)
         rows += [(Row(f"dice_{s.key.lower()}", f"Dice {s.name}", scores[s.key], ""), "") for s in STRUCTURES]
-    for r, convention in rows:
-        cells = [cell(r.key), cell(r.name), number(r.value), cell(r.unit)]
-        writer.writerow(cells + [number(r.truth), number(r.difference)] * with_truth + [convention])
-    return stream.getvalue()
+    lines = (
+        [cell(r.key), cell(r.name), number(r.value), cell(r.unit)]
+        + [number(r.truth), number(r.difference)] * with_truth
+        + [convention]
+        for r, convention in rows
+    )
+    return csv_text(head, lines)
 
 
 def result_document(
@@ -209,6 +211,13 @@ def decimal(value: float | None, places: int = 1, sign: bool = False) -> str:
 def cm2(mm2: float) -> str:
     """An area for a reader, in cm2."""
     return decimal(mm2 / 100)
+
+
+def csv_text(head: Iterable, rows: Iterable[Iterable]) -> str:
+    """Rows below their head as CSV text."""
+    stream = StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([head, *rows])
+    return stream.getvalue()
 
 
 def plain(value):
