@@ -74,3 +74,68 @@ def acdc() -> Path:
     if not (folder / "patients.csv").exists():
         pytest.skip("needs the ACDC data, which are not part of the repository; set CARDIACAI_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def mass_networks() -> dict:
+    """Untrained networks for LV mass that behave like trained ones: "segmenter" and "regressor"."""
+    torch = pytest.importorskip("torch")
+    from CardiacAITraining.mass_networks import MassRegressor, MassSegmenter
+
+    torch.manual_seed(20261122)
+    coarse = torch.rand(6, 3, 12, 12)
+    pictures = torch.nn.functional.interpolate(coarse, (96, 96), mode="bicubic").clamp(0, 1)
+    sizes = torch.randn(6, 2, 1, 1) * 0.2
+    networks = {
+        "segmenter": MassSegmenter(features=(4, 8, 12, 16)),
+        "regressor": MassRegressor((4, 8, 8, 12, 12), deep=8, hidden=8, helpers=False),
+    }
+    with torch.no_grad():
+        for key, network in networks.items():
+            for module in network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.weight.uniform_(0.5, 1.5)
+                    module.bias.normal_(0, 0.3)
+            for _ in range(20):
+                network(pictures, sizes)
+            network.eval()
+            answers = network(pictures, sizes).transpose(0, 1).flatten(1)
+            last = network.last if key == "segmenter" else network.muscle
+            last.weight *= 2 / answers.std(1)[:, None, None, None]
+            last.bias.copy_((last.bias - answers.mean(1)) * 2 / answers.std(1))
+    return networks
+
+
+@pytest.fixture(scope="session")
+def mass_bundle_arguments(mass_networks, probe_bundle_arguments) -> dict[str, dict]:
+    """Key of a network -> what `export_bundle` takes besides the folder."""
+    definitions = {
+        "segmenter": {"_target_": "CardiacAITraining.mass_networks.MassSegmenter", "features": [4, 8, 12, 16]},
+        "regressor": {
+            "_target_": "CardiacAITraining.mass_networks.MassRegressor",
+            "features": [4, 8, 8, 12, 12],
+            "deep": 8,
+            "hidden": 8,
+            "helpers": False,
+        },
+    }
+    names = {"segmenter": "mass_segmentation", "regressor": "mass_regression"}
+    return {
+        key: probe_bundle_arguments
+        | {
+            "network_def": definitions[key] | {"norm": "batch"},
+            "state_dict": network.state_dict(),
+            "metadata": probe_bundle_arguments["metadata"] | {"name": names[key]},
+            "preprocessing": {"pixels": (1.3, 2.0), "size": (96, 96), "percentiles": (1.0, 99.0)},
+        }
+        for key, network in mass_networks.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def mass_folders(tmp_path_factory, mass_bundle_arguments) -> dict[str, Path]:
+    """Model folders "segmenter" and "regressor", for reading; copy one before damaging it."""
+    from CardiacAITraining.bundle import export_bundle
+
+    root = tmp_path_factory.mktemp("mass_models")
+    return {key: export_bundle(root / key, **arguments) for key, arguments in mass_bundle_arguments.items()}

@@ -1,7 +1,8 @@
 """From a trained torch network to the ONNX bytes that every engine runs.
 
-The graph is kept to five operations (Conv, LeakyRelu, MaxPool, ConvTranspose, Concat) on float32 values. Weights are
-stored as float16 and cast to float32 by the graph itself: half the size, and no engine needs half precision.
+The graph is kept to seven operations (Conv, LeakyRelu, MaxPool, ConvTranspose, Concat, Add, GlobalAveragePool) on
+float32 values. Weights are stored as float16 and cast to float32 by the graph itself: half the size, and no engine
+needs half precision.
 """
 
 import io
@@ -30,33 +31,43 @@ def fold_batch_norm(network):
     return network
 
 
-def to_onnx(network, rows: int, columns: int) -> bytes:
-    """ONNX of a `BasicUNet` without BatchNorm: `image` (n, 1, h, w) -> `logits` (n, classes, h, w), all but 1 dynamic.
+def to_onnx(network, inputs: dict[str, tuple[int, int, int]]) -> bytes:
+    """ONNX of a network without BatchNorm: inputs (n, channels, h, w) -> `logits` (n, classes, h, w).
 
-    rows, columns: an example size, multiples of 16. Raises ValueError when a weight is not exactly a float16 number:
-    the caller rounds first, so that the torch and the ONNX model hold the same numbers.
+    inputs: name -> (channels, rows, columns) in the order `forward` takes them; rows and columns are an example,
+    multiples of 16, or 1 and 1 of what is told beside a picture. n is dynamic, h and w too where they are not 1. A
+    network whose answer is one pixel gives `answer` (n, k, 1, 1) instead. Raises ValueError when a weight is not
+    exactly a float16 number: the caller rounds first, so that the torch and the ONNX model hold the same numbers.
     """
     import onnx
     import torch
 
-    if rows % SIDE_MULTIPLE or columns % SIDE_MULTIPLE:
-        raise ValueError(f"{rows} x {columns} are not multiples of {SIDE_MULTIPLE}")
+    for _, rows, columns in inputs.values():
+        if (rows, columns) != (1, 1) and (rows % SIDE_MULTIPLE or columns % SIDE_MULTIPLE):
+            raise ValueError(f"{rows} x {columns} are not multiples of {SIDE_MULTIPLE}")
     for block in network.modules():
         if hasattr(block, "is_pad"):
             block.is_pad = False  # padding for odd sizes: never acts here, and fills the graph with shape arithmetic
     memory = io.BytesIO()
-    axes = {0: "n", 2: "h", 3: "w"}
+    examples = {name: torch.zeros(2, *shape) for name, shape in inputs.items()}
+    with torch.no_grad():
+        answer = network.eval()(*examples.values())
+    output = "logits" if answer[0, 0].numel() > 1 else "answer"
+    dynamic = {
+        name: {0: "n"} | ({2: "h", 3: "w"} if array[0, 0].numel() > 1 else {})
+        for name, array in (examples | {output: answer}).items()
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the new exporter needs onnxscript, for no better graph
         torch.onnx.export(
-            network.eval(),
-            torch.zeros(2, 1, rows, columns),
+            network,
+            tuple(examples.values()),
             memory,
             dynamo=False,
             opset_version=OPSET,
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_axes={"image": axes, "logits": axes},
+            input_names=list(examples),
+            output_names=[output],
+            dynamic_axes=dynamic,
         )
     model = onnx.load_from_string(memory.getvalue())
     _halve_weights(model.graph)

@@ -1,7 +1,8 @@
 """cardiacai-publish: a finished training run -> the model folder that is shipped, with measured figures in its card.
 
-The card's figures come from files that `cardiacai-evaluate`, `cardiacai-agreement` and `cardiacai-flags` wrote; none is
-typed. Publish once without them to have a model to evaluate, then again with them: the weights do not change.
+The card's figures come from files that `cardiacai-evaluate`, `cardiacai-agreement` and `cardiacai-flags` wrote, those
+of the LV mass networks from a cross-validation; none is typed. Publish once without them to have a model to evaluate,
+then again with them: the weights do not change.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from . import agreement, evaluate, flag_check
+from . import agreement, evaluate, flag_check, mass_card
 from .bundle import export_bundle
 
 CARDS = Path(__file__).parent / "cards"
@@ -25,59 +26,91 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
     """Writes the model folder.
 
     run: folder of `cardiacai-train`; its average weights are taken, or those of its latest checkpoint. evaluations:
-    names of `FIGURES` -> JSON files; those not there leave "Not measured" in the card. "flags" also brings the model's
-    own `confidence_limits`. Raises ValueError for figures of other weights or patients.
+    names of `FIGURES`, or of an LV mass network's `mass_card.FIGURES` -> JSON files; those not there leave "Not
+    measured" in the card. "flags" and "mass_agreement" also bring the model's own limits. Raises ValueError for
+    figures of other weights, patients or kinds of network.
     """
     record = json.loads((run / "run.json").read_text())
     config = record["config"]
-    name = config["name"]
+    name, task = config["name"], config.get("task", "cine")
     finished = run / "average.pt"
     if finished.exists():
         weights, steps = torch.load(finished, weights_only=True), config["optimiser"]["steps"]
     else:
         checkpoint = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
         weights, steps = checkpoint["average"], checkpoint["step"]
-    measured = {key: json.loads(path.read_text()) for key, path in evaluations.items() if path}
-    first = record.get("start") or record  # the stage in which choices were made
-    _check_patients(measured, first["held_out"])
-    terms = (CARDS / f"{name}_LICENSE").read_text(encoding="utf-8")
+    files = {key: path for key, path in evaluations.items() if path}
+    wrong = files.keys() - set(FIGURES if task == "cine" else mass_card.FIGURES)
+    if wrong:
+        raise ValueError(f"A network of the task {task} takes no figures named {', '.join(sorted(wrong))}.")
+    measured = {key: json.loads(path.read_text()) for key, path in files.items()}
+    if task == "cine":
+        network, said, filled = {"_target_": "BasicUNet", **config["network"]}, *_cine(record, measured, version)
+    else:
+        network, weights = mass_card.network(config, weights)
+        said, filled = mass_card.words(record, measured.get("mass_agreement", {}), version)
     metadata = {
         "name": name,
         "version": version,
         "changelog": changelog,
-        "task": "Segmentation of short-axis cardiac cine MR",
-        "description": "2D U-Net that segments RV cavity, LV myocardium and LV cavity slice by slice at 1.5 mm.",
+        "task": said.pop("task"),
+        "description": said.pop("description"),
         "intended_use": "Research only. Not for clinical use.",
         "authors": "CardiacAI developers",
         "copyright": "Copyright (c) CardiacAI developers",
         "license": "CC BY-NC-SA 4.0: non-commercial research only (trained on ACDC)",
         "data_source": "ACDC challenge training set (Bernard et al., IEEE TMI 2018) and CardiacAI's synthetic phantoms",
         "data_type": "NIfTI",
-        "eval_metrics": {key: _short(key, result) for key, result in measured.items()},
+        "eval_metrics": said.pop("eval_metrics"),
         "training": record | {"steps": steps},
+        **said,
     }
-    if "flags" in measured:
-        metadata["confidence_limits"] = measured["flags"]["confidence_limits"]
-    network = {"_target_": "BasicUNet", **config["network"]}
-    tables = {key: _table(key, measured[key]) if key in measured else "Not measured." for key in FIGURES}
     card = (CARDS / f"{name}.md").read_text(encoding="utf-8")
     card = card.format(
         version=version,
         steps=steps,
         trained=len(record["trained_on"]),
         commit=record["commit"],
-        first_steps=first["config"]["optimiser"]["steps"],
-        first_trained=len(first["trained_on"]),
-        first_held=len(first["held_out"]),
         weights_millions=f"{sum(v.numel() for v in weights.values()) / 1e6:.2f}",
-        readings=f"version {version}, {measured['validation']['finished']}" if "validation" in measured else "none yet",
-        **tables,
+        **filled,
     )
+    terms = (CARDS / "LICENSE").read_text(encoding="utf-8")
     export_bundle(folder, network, weights, metadata, config["input"], card, terms)
     network_sha256 = hashlib.sha256((folder / "models" / "model.onnx").read_bytes()).hexdigest()
-    for key in ("validation", "agreement_validation"):
-        if key in measured and measured[key]["network_sha256"] != network_sha256:
+    for key, result in measured.items():
+        if network_sha256 not in _networks(key, result, task, network_sha256):
             raise ValueError(f"The {key} figures belong to other weights than those in {folder}.")
+    if "mass_agreement" in files:
+        mass_card.copy_charts(files["mass_agreement"], measured["mass_agreement"], task, folder)
+
+
+def _networks(key: str, result: dict, task: str, own: str) -> list[str]:
+    """The networks that figures may belong to, as SHA-256; the own one where a file names none."""
+    if key == "mass_agreement":
+        return mass_card.networks(result, task) or [own]
+    return [result["network_sha256"]] if key in ("validation", "agreement_validation") else [own]
+
+
+def _cine(record: dict, measured: dict[str, dict], version: str) -> tuple[dict, dict]:
+    """(metadata, words for the card) of the cine network."""
+    first = record.get("start") or record  # the stage in which choices were made
+    _check_patients(measured, first["held_out"])
+    metadata = {
+        "task": "Segmentation of short-axis cardiac cine MR",
+        "description": "2D U-Net that segments RV cavity, LV myocardium and LV cavity slice by slice at 1.5 mm.",
+        "eval_metrics": {key: _short(key, result) for key, result in measured.items()},
+    }
+    if "flags" in measured:
+        metadata["confidence_limits"] = measured["flags"]["confidence_limits"]
+    return metadata, {
+        "first_steps": first["config"]["optimiser"]["steps"],
+        "first_trained": len(first["trained_on"]),
+        "first_held": len(first["held_out"]),
+        "readings": f"version {version}, {measured['validation']['finished']}"
+        if "validation" in measured
+        else "none yet",
+        **{key: _table(key, measured[key]) if key in measured else "Not measured." for key in FIGURES},
+    }
 
 
 def _check_patients(measured: dict[str, dict], held_out: list[str]) -> None:
@@ -120,8 +153,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--agreement-holdout", type=Path, help="cardiacai-agreement on the held-out fold")
     parser.add_argument("--agreement-validation", type=Path, help="cardiacai-agreement on the validation patients")
     parser.add_argument("--flags", type=Path, help="cardiacai-flags on the held-out fold; brings the confidence limits")
+    parser.add_argument(
+        "--mass-agreement", type=Path, help="cross-validation of the LV mass networks; brings their limits of agreement"
+    )
     arguments = parser.parse_args(argv)
-    evaluations = {key: getattr(arguments, key) for key in FIGURES}
+    evaluations = {key: getattr(arguments, key) for key in (*FIGURES, *mass_card.FIGURES)}
     publish(arguments.run, arguments.out, arguments.version, {arguments.version: arguments.change}, evaluations)
     return 0
 

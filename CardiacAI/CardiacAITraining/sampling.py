@@ -1,7 +1,6 @@
 """Training samples: slices kept once in memory at the network's pixel size, drawn and augmented as whole batches.
 
-MONAI's transforms work sample by sample, and on two cores would compete with the network. One `grid_sample` and a few
-tensor operations augment a batch of 16 in about 10 ms on two cores, and run on a GPU too.
+The chances themselves are in `augment.py`.
 """
 
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from CardiacAILib.images.grid import Grid
 from CardiacAILib.images.stack import short_axis_stack
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.labels import STRUCTURES
+
+from .augment import Chance
 
 CANVAS = 320  # pixels; at 1.5 mm this is 480 mm, ACDC's largest field
 
@@ -76,33 +77,33 @@ class Sampler:
     """Draws augmented batches. All randomness comes from one torch generator, so a run can be repeated and resumed."""
 
     def __init__(self, real: Slices, phantoms: Slices, config: dict, generator: torch.Generator):
-        self.sets, self.config, self.generator = (real, phantoms), config, generator
+        self.sets, self.config, self.chance = (real, phantoms), config, Chance(generator)
 
     def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(count, 1, crop, crop) float32 images in 0..1 and (count, 1, crop, crop) int64 labels."""
         c = self.config
-        synthetic = int((self._uniform(count) < c["phantom_share"]).sum())
+        synthetic = int((self.chance.uniform(count) < c["phantom_share"]).sum())
         parts = [self._draw(s, n) for s, n in zip(self.sets, (count - synthetic, synthetic), strict=True) if n]
         images, labels, limits = (torch.cat(column) for column in zip(*parts, strict=True))
-        return self._picture(images, limits), labels
+        return self.chance.picture(images, limits), labels
 
     def _draw(self, slices: Slices, n: int):
         c, crop = self.config, self.config["crop"]
-        index = torch.randint(len(slices), (n,), generator=self.generator)
-        whole = self._uniform(n) < c["whole_field_share"]
-        elsewhere = self._uniform(n) < c["elsewhere_share"]
-        angle = self._uniform(n, -np.pi, np.pi)
-        zoom = torch.exp(self._uniform(n, -0.25, 0.25))  # picture pixels per canvas pixel, about 1/1.28 to 1.28
+        index = torch.randint(len(slices), (n,), generator=self.chance.generator)
+        whole = self.chance.uniform(n) < c["whole_field_share"]
+        elsewhere = self.chance.uniform(n) < c["elsewhere_share"]
+        angle = self.chance.uniform(n, -np.pi, np.pi)
+        zoom = torch.exp(self.chance.uniform(n, -0.25, 0.25))  # picture pixels per canvas pixel, about 1/1.28 to 1.28
         # The run-time window holds the whole field; a crop of it shows most, at the same scale.
-        whole_zoom = c["size"][0] / (slices.field[index].max(1).values * self._uniform(n, 0.8, 1.25))
+        whole_zoom = c["size"][0] / (slices.field[index].max(1).values * self.chance.uniform(n, 0.8, 1.25))
         zoom = torch.where(whole, whole_zoom.clamp(max=1.2), zoom)
-        stretch = torch.exp(self._uniform(n, -0.12, 0.12))
-        mirror = torch.where(self._uniform(n) < 0.5, -1.0, 1.0)
+        stretch = torch.exp(self.chance.uniform(n, -0.12, 0.12))
+        mirror = torch.where(self.chance.uniform(n) < 0.5, -1.0, 1.0)
         jitter = c["jitter_mm"] / c["spacing"]
-        centre = slices.heart[index] + self._uniform((n, 2), -jitter, jitter)
-        anywhere = self._uniform((n, 2), -0.4, 0.4) * slices.field[index]
+        centre = slices.heart[index] + self.chance.uniform((n, 2), -jitter, jitter)
+        anywhere = self.chance.uniform((n, 2), -0.4, 0.4) * slices.field[index]
         centre = torch.where(elsewhere[:, None], anywhere, centre)
-        centre = torch.where(whole[:, None], self._uniform((n, 2), -0.2, 0.2) * slices.field[index], centre)
+        centre = torch.where(whole[:, None], self.chance.uniform((n, 2), -0.2, 0.2) * slices.field[index], centre)
 
         # Affine of grid_sample: output coordinates in -1..1 to canvas coordinates in -1..1, (x, y) order.
         scale = crop / CANVAS / zoom
@@ -112,33 +113,8 @@ class Sampler:
         theta[:, 1, 0], theta[:, 1, 1] = sin * scale * stretch * mirror, cos * scale / stretch
         theta[:, :, 2] = centre.flip(1) * 2 / CANVAS
         grid = F.affine_grid(theta, [n, 1, crop, crop], align_corners=False)
-        grid = grid + self._elastic(n, crop)
+        grid = grid + self.chance.elastic(n, crop) * (2 / CANVAS)
         images = F.grid_sample(slices.images[index, None].float(), grid, align_corners=False)
         labels = F.grid_sample(slices.labels[index, None].float(), grid, mode="nearest", align_corners=False)
         limits = torch.where(whole[:, None], slices.whole[index], slices.near[index])
         return images, labels.long(), limits
-
-    def _elastic(self, n: int, crop: int) -> torch.Tensor:
-        """Smooth random displacement for half the samples: up to about 4 pixels at a 24 pixel scale."""
-        coarse = torch.randn(n, 2, 4, 4, generator=self.generator) * (self._uniform((n, 1, 1, 1)) < 0.5)
-        field = F.interpolate(coarse, size=(crop, crop), mode="bicubic", align_corners=True)
-        return field.permute(0, 2, 3, 1) * (1.5 * 2 / CANVAS)
-
-    def _picture(self, images: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
-        """What scanners do to a picture: coil shading, resolution, noise, window, contrast."""
-        n, _, crop, _ = images.shape
-        low = limits[:, :1, None, None]
-        span = (limits[:, 1:, None, None] - low).clamp(min=1e-3)
-        x = (images - low) / span
-        bias = 0.25 * self._uniform((n, 1, 1, 1)) * torch.randn(n, 1, 3, 3, generator=self.generator)
-        x = x * torch.exp(F.interpolate(bias, size=(crop, crop), mode="bicubic", align_corners=True))
-        coarser = F.interpolate(x, scale_factor=0.6, mode="bilinear", antialias=True)
-        coarser = F.interpolate(coarser, size=(crop, crop), mode="bilinear")
-        x = torch.where(self._uniform((n, 1, 1, 1)) < 0.2, coarser, x)
-        noise = 0.08 * self._uniform((n, 1, 1, 1)) ** 2 * torch.randn(x.shape, generator=self.generator)
-        x = x + noise
-        x = x * torch.exp(self._uniform((n, 1, 1, 1), -0.25, 0.25)) + self._uniform((n, 1, 1, 1), -0.08, 0.08)
-        return x.clamp(0, 1) ** torch.exp(self._uniform((n, 1, 1, 1), -0.45, 0.45))
-
-    def _uniform(self, shape, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
-        return low + (high - low) * torch.rand(shape, generator=self.generator)

@@ -1,4 +1,4 @@
-"""cardiacai-train: trains the cine network from a config file; resumable, repeatable, on a GPU or the CPU."""
+"""cardiacai-train: trains a network from a config file; resumable, repeatable, on a GPU or the CPU."""
 
 import argparse
 import json
@@ -10,80 +10,91 @@ import time
 import tomllib
 from copy import deepcopy
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
-from monai.losses import DiceCELoss
-from monai.networks.nets import BasicUNet
 
-from CardiacAILib.phantom import random_phantom
-
-from .acdc import Case, list_cases
-from .sampling import CANVAS, Sampler, Slices
+from .acdc import Case
 
 
 def read_config(path: Path) -> dict:
-    """A recipe; its tables add to and replace those of the one it `extends`, a file beside it."""
+    """A recipe; its tables add to and replace those of the one it `extends`, a file beside it.
+
+    The network's table alone is replaced as a whole where the task is another.
+    """
     with open(path, "rb") as file:
         config = tomllib.load(file)
     if "extends" not in config:
         return config
     base = read_config(path.parent / config.pop("extends"))
+    if "task" in config:
+        base["network"] = {}
     for key, value in config.items():
         base[key] = base.get(key, {}) | value if isinstance(value, dict) else value
     return base
 
 
-def network_arguments(config: dict) -> dict:
-    """Keyword arguments of BasicUNet from the config's [network] table."""
-    arguments = dict(config["network"])
-    arguments["features"] = tuple(arguments["features"])
-    arguments["act"] = tuple(arguments["act"])
-    return arguments
+class Task(Protocol):
+    """What is trained: the part of a training that knows hearts. The loop below knows none."""
+
+    def network(self) -> torch.nn.Module:
+        """Untrained."""
+
+    def cases(self, data: Path) -> list[Case]:
+        """Whom it may be trained on; those of the fold `holdout_fold` are held out."""
+
+    def load(self, used: list[Case], held: list[Case], generator: torch.Generator) -> str:
+        """Reads them; all randomness of `batch` comes from the generator. Returns words for the log."""
+
+    def batch(self) -> tuple[tuple[torch.Tensor, ...], object]:
+        """The network's arguments and what its answer is compared with."""
+
+    def loss(self, answer, truth) -> torch.Tensor:
+        """A number to make small. answer: what the network gave, perhaps in bfloat16, on the training's device."""
+
+    def judge(self, network: torch.nn.Module, device: torch.device) -> str | None:
+        """How it does on those held out, in words for the log; None where nobody is."""
 
 
-def load_slices(cases: list[Case], config: dict) -> Slices:
-    """The cases at the network's pixel size."""
-    return Slices.from_volumes((case.load() for case in cases), *config["input"].values())
+def open_task(config: dict) -> Task:
+    """By the config's `task`; the cine network's where it names none. Raises ValueError."""
+    from .cine_task import CineTask
+    from .mass_task import RegressionTask, SegmentationTask
+    from .ml4h_task import ML4HRegressionTask, ML4HSegmentationTask
+
+    tasks = {
+        "cine": CineTask,
+        "mass_regression": RegressionTask,
+        "mass_segmentation": SegmentationTask,
+        "ml4h_regression": ML4HRegressionTask,
+        "ml4h_segmentation": ML4HSegmentationTask,
+    }
+    name = config.get("task", "cine")
+    if name not in tasks:
+        raise ValueError(f"There is no task '{name}'. Choose one of: {', '.join(tasks)}.")
+    return tasks[name](config)
 
 
-def phantom_slices(config: dict) -> Slices:
-    rng = np.random.default_rng(config["seed"])
-    phantoms = (random_phantom(rng) for _ in range(config["data"]["phantoms"]))
-    return Slices.from_volumes(((p.image, p.labels) for p in phantoms), *config["input"].values())
-
-
-@torch.no_grad()
-def holdout_dice(network, slices: Slices, config: dict, device) -> list[float]:
-    """Dice of RV, myocardium and LV over all held-out pixels, the heart given, at the network's pixel size."""
-    network.eval()
-    size = config["input"]["size"][0]
-    overlap, total = np.zeros(3), np.zeros(3)
-    for index in torch.arange(len(slices)).split(16):
-        theta = torch.eye(2, 3).repeat(len(index), 1, 1)
-        theta[:, :, :2] *= size / CANVAS
-        theta[:, :, 2] = slices.heart[index].flip(1) * 2 / CANVAS
-        grid = torch.nn.functional.affine_grid(theta, [len(index), 1, size, size], align_corners=False)
-        sample = torch.nn.functional.grid_sample
-        x = sample(slices.images[index, None].float(), grid, align_corners=False)
-        y = sample(slices.labels[index, None].float(), grid, mode="nearest", align_corners=False)[:, 0]
-        low, high = slices.near[index].split(1, 1)
-        x = ((x - low[..., None, None]) / (high - low)[..., None, None]).clamp(0, 1)
-        found = network(x.to(device)).argmax(1).cpu()
-        for k in range(3):
-            a, b = found == k + 1, y == k + 1
-            overlap[k] += (a & b).sum().item()
-            total[k] += a.sum().item() + b.sum().item()
-    network.train()
-    return (2 * overlap / np.maximum(total, 1)).round(4).tolist()
+def open_optimiser(network: torch.nn.Module, o: dict) -> torch.optim.Optimizer:
+    """o: the config's [optimiser] table; AdamW where it names no `kind`."""
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "radam": torch.optim.RAdam}
+    return kinds[o.get("kind", "adamw")](network.parameters(), lr=o["learning_rate"], weight_decay=o["weight_decay"])
 
 
 def learning_rate(step: int, optimiser: dict) -> float:
-    """Linear warm-up, then half a cosine to zero."""
+    """Linear warm-up, then half a cosine to zero unless the recipe names another `schedule`."""
+    rate = optimiser["learning_rate"]
     if step < optimiser["warmup"]:
-        return optimiser["learning_rate"] * (step + 1) / optimiser["warmup"]
-    done = (step - optimiser["warmup"]) / (optimiser["steps"] - optimiser["warmup"])
-    return optimiser["learning_rate"] * 0.5 * (1 + math.cos(math.pi * done))
+        return rate * (step + 1) / optimiser["warmup"]
+    match optimiser.get("schedule", "cosine"):
+        case "constant":
+            return rate
+        case "exponential":
+            return rate * 0.5 ** (step / optimiser["half_life"])
+        case _:
+            done = (step - optimiser["warmup"]) / (optimiser["steps"] - optimiser["warmup"])
+            return rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Average:
@@ -112,24 +123,20 @@ def train(config: dict, data: Path, out: Path, start: Path | None = None) -> Non
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config["seed"])
     generator = torch.Generator().manual_seed(config["seed"])
-    network = BasicUNet(**network_arguments(config)).to(device, memory_format=torch.channels_last)
+    task = open_task(config)
+    network = _ordered(task.network().to(device))
     if start:
         network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
     o = config["optimiser"]
-    optimiser = torch.optim.AdamW(network.parameters(), lr=o["learning_rate"], weight_decay=o["weight_decay"])
+    optimiser = open_optimiser(network, o)
     average = Average(network, o["ema"])
-    # The loss follows the seeds: cross-entropy with Dice, over the batch so that slices without a heart count too.
-    loss_function = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
 
-    cases = [case for case in list_cases(data, config["data"]["folds"]) if case.split == "train"]
+    cases = task.cases(data)
     held = [case for case in cases if case.fold == config["data"]["holdout_fold"]]
     used = [case for case in cases if case.fold != config["data"]["holdout_fold"]]
     _provenance(out, config, used, held, start)
     log(out, f"{len(used)} stacks to train on, {len(held)} held out; reading")
-    real, phantoms = load_slices(used, config), phantom_slices(config)
-    holdout = load_slices(held, config) if held else None
-    settings = config["sampling"] | config["input"] | config["data"]
-    sampler = Sampler(real, phantoms, settings, generator)
+    words = task.load(used, held, generator)
 
     step, checkpoint = 0, out / "checkpoint.pt"
     if checkpoint.exists():
@@ -140,18 +147,18 @@ def train(config: dict, data: Path, out: Path, start: Path | None = None) -> Non
         optimiser.load_state_dict(state["optimiser"])
         generator.set_state(state["generator"].cpu())
         log(out, f"resumed at step {step}")
-    log(out, f"{len(real)} real and {len(phantoms)} synthetic slices on {device}")
+    log(out, f"{words} on {device}")
 
     losses, started, first = [], time.time(), step
     network.train()
     while step < o["steps"]:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, o)
-        images, labels = sampler.batch(o["batch"])
-        images = images.to(device, memory_format=torch.channels_last)
+        inputs, truth = task.batch()
+        inputs = [_ordered(x.to(device)) for x in inputs]
         with torch.autocast(device.type, torch.bfloat16, enabled=o["autocast"]):
-            logits = network(images)
-        loss = loss_function(logits.float(), labels.to(device))
+            answer = network(*inputs)
+        loss = task.loss(answer, truth.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -173,11 +180,21 @@ def train(config: dict, data: Path, out: Path, start: Path | None = None) -> Non
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
-        if holdout and (step % o["evaluate_every"] == 0 or step == o["steps"]):
-            log(out, f"step {step} held-out Dice RV MYO LV {holdout_dice(average.network, holdout, config, device)}")
+        if step % o["evaluate_every"] == 0 or step == o["steps"]:
+            words = task.judge(average.network, device)
+            if words:
+                log(out, f"step {step} {words}")
     torch.save(average.network.state_dict(), out / "average.tmp")
     os.replace(out / "average.tmp", out / "average.pt")
     log(out, "done")
+
+
+def _ordered(x):
+    """Pictures, or a network of 2D convolutions, in the memory order in which these are fast; 3D ones as they are."""
+    if isinstance(x, torch.nn.Module):
+        plane = all(p.ndim != 5 for p in x.parameters())
+        return x.to(memory_format=torch.channels_last) if plane else x
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def log(out: Path, text: str) -> None:
@@ -212,10 +229,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="cardiacai-train", description=__doc__)
     parser.add_argument("config", type=Path, help="recipe, a .toml file")
     parser.add_argument("--data", type=Path, required=True, help="ACDC folder with patients.csv and training/")
+    parser.add_argument("--fold", type=int, help="hold out this fold instead of the one the recipe names")
     parser.add_argument("--start", type=Path, help="average.pt of another run, to begin from its weights")
     parser.add_argument("-o", "--out", type=Path, required=True, help="run folder; an unfinished run there is resumed")
     arguments = parser.parse_args(argv)
-    train(read_config(arguments.config), arguments.data, arguments.out, arguments.start)
+    config = read_config(arguments.config)
+    if arguments.fold is not None:
+        config["data"]["holdout_fold"] = arguments.fold
+    train(config, arguments.data, arguments.out, arguments.start)
     return 0
 
 

@@ -19,7 +19,7 @@ def test_same_nodes_and_weights_as_the_onnx_package(content):
     weights = {t.name.removesuffix(".half"): numpy_helper.to_array(t).astype(np.float32) for t in expected.initializer}
     nodes = [node for node in expected.node if node.op_type != "Cast"]
     graph = read_graph(content)
-    assert (graph.input, graph.output) == ("image", "logits")
+    assert (graph.inputs, graph.output) == ({"image": 1}, "logits")
     assert len(graph.nodes) == len(nodes)
     for ours, theirs in zip(graph.nodes, nodes, strict=True):
         assert (ours.op, ours.output) == (theirs.op_type, theirs.output[0])

@@ -121,3 +121,29 @@ def test_preprocessing_values_come_from_the_folder(folder):
     change(folder, "inference.json", edit)
     spec = load_model(folder).preprocessing
     assert (spec.spacing, spec.size, spec.percentiles) == (1.25, (96, 160), (0.5, 99.5))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda c: c["preprocessing"]["transforms"][0].update(turn=90),
+        lambda c: c["preprocessing"]["transforms"][0].pop("pixels"),
+        lambda c: c["preprocessing"]["transforms"][0].update(pixels=[2.0, 1.3]),
+        lambda c: c["preprocessing"]["transforms"][0].update(size=[96]),
+        lambda c: c["preprocessing"]["transforms"].append({"_target_": "GaussianSmoothd", "keys": "image", "sigma": 1}),
+    ],
+    ids=["one setting more", "one less", "limits exchanged", "no columns", "one transform more"],
+)
+def test_pixel_preprocessing_this_version_does_not_know(mass_folders, tmp_path, edit):
+    folder = shutil.copytree(mass_folders["regressor"], tmp_path / "copy")
+    change(folder, "inference.json", edit)
+    with pytest.raises(ModelError, match="his version"):
+        load_model(folder)
+
+
+def test_pixel_preprocessing_comes_from_the_folder(mass_folders, tmp_path):
+    folder = shutil.copytree(mass_folders["regressor"], tmp_path / "copy")
+    other = {"pixels": [1.0, 1.5], "size": [112, 96], "percentiles": [0.5, 99.5], "neighbours": 2}
+    change(folder, "inference.json", lambda c: c["preprocessing"]["transforms"][0].update(other))
+    spec = load_model(folder).preprocessing
+    assert (spec.pixels, spec.size, spec.percentiles, spec.neighbours) == ((1.0, 1.5), (112, 96), (0.5, 99.5), 2)

@@ -13,7 +13,8 @@ from onnx import numpy_helper
 
 from CardiacAILib.engines import load_model, open_engine
 from CardiacAILib.images.grid import Grid
-from CardiacAITraining.bundle import MAX_BYTES, export_bundle
+from CardiacAITraining.bundle import export_bundle
+from CardiacAITraining.cine_bundle import MAX_BYTES
 
 # not square, odd: an exchanged axis shows; no pixel falls on the window's edge, where MONAI leaves 1e-8 of a class
 SHAPE, SPACING = (150, 131, 6), (1.27, 1.41, 9.0)  # i, j, k

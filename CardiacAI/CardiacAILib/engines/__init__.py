@@ -5,7 +5,7 @@ from importlib import metadata, util
 
 from ..errors import EngineError, ModelError
 from .engine import PRECISIONS, Engine
-from .model import Model, Preprocessing, load_model, model_folder, shipped_models
+from .model import Model, PixelPreprocessing, Preprocessing, load_model, model_folder, shipped_models
 
 __all__ = [
     "ENGINE_NAMES",
@@ -13,6 +13,7 @@ __all__ = [
     "Engine",
     "EngineInfo",
     "Model",
+    "PixelPreprocessing",
     "Preprocessing",
     "available_engines",
     "load_model",

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .graph import read_graph
 from .model import Model
 
 PRECISIONS = ("f32", "bf16")
@@ -24,17 +25,26 @@ class Engine:
         self.precision = precision
         self.device = device
         self.notes: list[str] = []
+        self._graph = read_graph(model.network)
+        self._last_use = self._graph.last_use()
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Logits of slices.
+    def run(self, images: np.ndarray, *others: np.ndarray) -> np.ndarray:
+        """What the network answers to slices.
 
-        images: float32 (n, 1, h, w), normalised; n at least 1, h and w multiples of 16. Returns a new float32 array
-        (n, classes, h, w). Raises ValueError for another shape, EngineError when the engine fails.
+        images: float32 (n, c, h, w), normalised; n at least 1, c as the model has it, h and w multiples of 16. others:
+        (n, k, 1, 1), what a model is told besides, as many as it has inputs more than one. Returns a new float32
+        array: (n, classes, h, w) logits, or (n, k, 1, 1) of a model that answers numbers. Raises ValueError for other
+        shapes, EngineError when the engine fails.
         """
-        shape, multiple = images.shape, self.side_multiple
-        if len(shape) != 4 or shape[1] != 1 or 0 in shape or shape[2] % multiple or shape[3] % multiple:
-            raise ValueError(f"images of shape {shape}; wanted (n, 1, h, w) with h and w multiples of {multiple}")
-        return self._run(np.ascontiguousarray(images, dtype=np.float32))
+        shape, multiple = np.shape(images), self.side_multiple
+        channels, *told = self._graph.inputs.values()
+        if len(shape) != 4 or shape[1] != channels or 0 in shape or shape[2] % multiple or shape[3] % multiple:
+            wanted = f"(n, {channels}, h, w) with h and w multiples of {multiple}"
+            raise ValueError(f"images of shape {shape}; wanted {wanted}")
+        found, wanted = [np.shape(other) for other in others], [(shape[0], count, 1, 1) for count in told]
+        if found != wanted:
+            raise ValueError(f"beside {shape[0]} images, arrays of shapes {found}; wanted {wanted}")
+        return self._run(*(np.ascontiguousarray(array, dtype=np.float32) for array in (images, *others)))
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
+    def _run(self, images: np.ndarray, *others: np.ndarray) -> np.ndarray:
         raise NotImplementedError

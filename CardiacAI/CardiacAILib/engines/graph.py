@@ -18,8 +18,9 @@ class Node:
     """One operation on images (n, channels, h, w).
 
     op: "Conv" (stride 1, odd kernel, padded to keep the size), "LeakyRelu", "MaxPool" (2x2), "ConvTranspose" (2x2,
-    stride 2) or "Concat" (channels). inputs: names of images. weight, bias: arrays of the convolutions, else None.
-    slope: of LeakyRelu below zero; 0 for Relu.
+    stride 2), "Concat" (channels), "GlobalAveragePool" (to one pixel) or "Add" (an image of one pixel is added to every
+    pixel of the other). inputs: names of images. weight, bias: arrays of the convolutions, else None. slope: of
+    LeakyRelu below zero; 0 for Relu. Fully connected layers are convolutions of one pixel.
     """
 
     op: str
@@ -32,10 +33,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in the order they run; one image in, one out. All weights float32."""
+    """Nodes in the order they run; one image out. All weights float32.
+
+    inputs: name -> channels, in the order they are given: pictures, then what else is known of them, one pixel each.
+    """
 
     nodes: tuple[Node, ...]
-    input: str
+    inputs: dict[str, int]
     output: str
 
     def last_use(self) -> dict[str, int]:
@@ -57,9 +61,9 @@ def read_graph(onnx: bytes) -> Graph:
                 constants[output] = constants[inputs[0]].astype(np.float32)
             else:
                 nodes.append(_node(op, inputs, output, attributes, constants))
-        input_name = next(name for name in map(_name, graph[11]) if name not in constants)
-        return Graph(tuple(nodes), input_name, _name(graph[12][0]))
-    except (KeyError, IndexError, ValueError, TypeError, StopIteration, struct.error) as error:
+        inputs = dict(_input(_message(data)) for data in graph[11] if _name(data) not in constants)
+        return Graph(tuple(nodes), inputs, _name(graph[12][0]))
+    except (KeyError, IndexError, ValueError, TypeError, struct.error) as error:
         raise ModelError(
             f"The model's ONNX file cannot be read ({error!r}). Reinstall CardiacAI or copy it again."
         ) from error
@@ -78,7 +82,9 @@ def _node(op: str, inputs: list[str], output: str, attributes: dict, constants: 
         "Conv": plain and stride == (1, 1) and pads == same and all(side % 2 for side in kernel) and len(kernel) == 2,
         "ConvTranspose": plain and kernel == stride == (2, 2) and set(pads) <= {0},
         "MaxPool": plain and kernel == stride == (2, 2) and set(pads) <= {0} and not attributes.get("ceil_mode"),
-        "Concat": attributes.get("axis") == 1,
+        "Concat": attributes.get("axis") == 1 and not weights,
+        "Add": len(images) == 2,
+        "GlobalAveragePool": True,
         "LeakyRelu": True,
         "Relu": True,
     }
@@ -92,6 +98,12 @@ def _node(op: str, inputs: list[str], output: str, attributes: dict, constants: 
 
 def _name(data: bytes) -> str:
     return _message(data)[1][0].decode()
+
+
+def _input(fields: dict) -> tuple[str, int]:
+    """Name and channels of a ValueInfoProto: its type is a tensor's, whose shape's second dimension has that value."""
+    shape = _message(_message(_message(fields[2][0])[1][0])[2][0])
+    return fields[1][0].decode(), _message(shape[1][1])[1][0]
 
 
 _DTYPES = {1: np.dtype("<f4"), 7: np.dtype("<i8"), 10: np.dtype("<f2")}

@@ -32,6 +32,21 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class PixelPreprocessing:
+    """How a network that is told the pixels' size wants its slices, read from the bundle's `MassInputd`.
+
+    pixels: (low, high) mm within which an image's own square pixels are kept. size: (rows, columns) of its window
+    about the LV. percentiles: as in `Preprocessing`. neighbours: slices seen before and after the one in question, as
+    channels.
+    """
+
+    pixels: tuple[float, float]
+    size: tuple[int, int]
+    percentiles: tuple[float, float]
+    neighbours: int
+
+
+@dataclass(frozen=True)
 class Model:
     """A checked model folder.
 
@@ -45,7 +60,7 @@ class Model:
     version: str
     license: str
     metadata: dict
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | PixelPreprocessing
     confidence_limits: dict[int, float] | None = None
 
     @cached_property
@@ -149,9 +164,15 @@ _KNOWN = {
 }
 
 
-def _read_preprocessing(transforms: list[dict]) -> Preprocessing:
+#: MONAI configuration: the one transform of a network that is told the pixels' size.
+PIXEL_INPUT = "CardiacAITraining.mass_bundle.MassInputd"
+
+
+def _read_preprocessing(transforms: list[dict]) -> Preprocessing | PixelPreprocessing:
     """Raises ModelError when the transforms are not the chain this version knows: better no result than a wrong one."""
     names = [transform["_target_"] for transform in transforms]
+    if names == [PIXEL_INPUT]:
+        return _read_pixel_preprocessing(**{key: value for key, value in transforms[0].items() if key != "_target_"})
     if names != list(_KNOWN):
         raise ModelError(
             f"This version of CardiacAI does not know the model's preprocessing ({', '.join(names)}). "
@@ -168,3 +189,14 @@ def _read_preprocessing(transforms: list[dict]) -> Preprocessing:
         raise ModelError("This version of CardiacAI needs square pixels and slices as they are.")
     intensity = found["ScaleIntensityRangePercentilesd"]
     return Preprocessing(float(row), (int(rows), int(columns)), (float(intensity["lower"]), float(intensity["upper"])))
+
+
+def _read_pixel_preprocessing(pixels, size, percentiles, neighbours) -> PixelPreprocessing:
+    """Raises TypeError, by its signature, for settings that this version does not know or that are missing."""
+    (low, high), (rows, columns), (lower, upper) = pixels, size, percentiles
+    found = PixelPreprocessing(
+        (float(low), float(high)), (int(rows), int(columns)), (float(lower), float(upper)), int(neighbours)
+    )
+    if not (0 < low <= high and lower < upper and neighbours >= 0):
+        raise ValueError(f"{found}")
+    return found

@@ -12,7 +12,7 @@ import numpy as np
 
 from .blas import one_blas_thread
 from .engine import Engine
-from .graph import Node, read_graph
+from .graph import Node
 from .model import Model
 
 #: Floats in the workspace of one block of a convolution: half a megabyte, a core's second-level cache.
@@ -27,23 +27,24 @@ class NumpyEngine(Engine):
     def __init__(self, model: Model) -> None:
         super().__init__(model, "f32", "CPU")
         self.batch = os.cpu_count() or 1
-        self._graph = read_graph(model.network)
-        self._last_use = self._graph.last_use()
         weighted = [node for node in self._graph.nodes if node.weight is not None]
+        readers = [name for node in self._graph.nodes for name in node.inputs]
+        self._shared = {name for name in readers if readers.count(name) > 1}
         self._matrices = {node.output: _matrix(node) for node in weighted}
         self._border = max(max(node.weight.shape[2:]) // 2 for node in weighted if node.op == "Conv")
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
+    def _run(self, images: np.ndarray, *others: np.ndarray) -> np.ndarray:
         with one_blas_thread() as arranged:
             if not arranged:
-                return np.stack([self._slice(image) for image in images])
+                return np.stack([self._slice(*inputs) for inputs in zip(images, *others, strict=True)])
             with ThreadPoolExecutor(self.batch) as pool:
-                return np.stack(list(pool.map(self._slice, images)))
+                return np.stack(list(pool.map(self._slice, images, *others)))
 
-    def _slice(self, image: np.ndarray) -> np.ndarray:
-        """(1, h, w) -> logits (classes, h, w)."""
+    def _slice(self, *inputs: np.ndarray) -> np.ndarray:
+        """(c, h, w) and what is told besides, (k, 1, 1) each -> the answer for this slice."""
         b = self._border
-        values = {self._graph.input: np.pad(image, ((0, 0), (b, b), (b, b)))}
+        given = (np.pad(array, ((0, 0), (b, b), (b, b))) for array in inputs)
+        values = dict(zip(self._graph.inputs, given, strict=True))
         for index, node in enumerate(self._graph.nodes):
             inputs = [values[name] for name in node.inputs]
             values[node.output] = getattr(self, f"_{node.op.lower()}")(node, *inputs)
@@ -76,6 +77,8 @@ class NumpyEngine(Engine):
         return result
 
     def _leakyrelu(self, node: Node, image: np.ndarray) -> np.ndarray:
+        if node.inputs[0] in self._shared:  # else nobody needs it as it was
+            image = image.copy()
         for channel in image:  # one at a time stays in the cache
             np.maximum(channel, channel * np.float32(node.slope), out=channel)
         return image
@@ -99,6 +102,17 @@ class NumpyEngine(Engine):
 
     def _concat(self, node: Node, *images: np.ndarray) -> np.ndarray:
         return np.concatenate(images)
+
+    def _add(self, node: Node, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        inside = self._inside(first) + self._inside(second)
+        result = self._empty(*inside.shape)
+        self._inside(result)[:] = inside
+        return result
+
+    def _globalaveragepool(self, node: Node, image: np.ndarray) -> np.ndarray:
+        result = self._empty(len(image), 1, 1)
+        np.mean(self._inside(image), axis=(1, 2), keepdims=True, out=self._inside(result))
+        return result
 
     def _inside(self, image: np.ndarray) -> np.ndarray:
         b = self._border

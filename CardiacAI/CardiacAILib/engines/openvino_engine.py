@@ -48,7 +48,8 @@ class OpenVinoEngine(Engine):
             openvino = import_openvino()
             try:
                 network = self._core.read_model(model=self.model.network, weights=b"")
-                network.reshape([1, 1, *size])
+                (picture, channels), *told = self._graph.inputs.items()
+                network.reshape({picture: [1, channels, *size]} | {name: [1, k, 1, 1] for name, k in told})
                 compiled = self._core.compile_model(
                     network,
                     "CPU",
@@ -60,18 +61,19 @@ class OpenVinoEngine(Engine):
             self._queues[size] = openvino.AsyncInferQueue(compiled)
         return self._queues[size]
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
+    def _run(self, images: np.ndarray, *others: np.ndarray) -> np.ndarray:
         queue = self._queue(images.shape[2:])
-        logits: list[np.ndarray | None] = [None] * len(images)
+        inputs = dict(zip(self._graph.inputs, (images, *others), strict=True))
+        answers: list[np.ndarray | None] = [None] * len(images)
 
         def keep(request, index: int) -> None:
-            logits[index] = request.get_output_tensor().data.copy()
+            answers[index] = request.get_output_tensor().data.copy()
 
         queue.set_callback(keep)
         try:
             for index in range(len(images)):
-                queue.start_async([images[index : index + 1]], index)
+                queue.start_async({name: array[index : index + 1] for name, array in inputs.items()}, index)
             queue.wait_all()
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed: {error}. {_REMEDY}") from error
-        return np.concatenate(logits)
+        return np.concatenate(answers)

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import EngineError
 from .engine import Engine
-from .graph import Node, read_graph
+from .graph import Node
 from .model import Model
 
 
@@ -28,8 +28,6 @@ class TorchEngine(Engine):
 
     def __init__(self, model: Model, device: str | None = None) -> None:
         super().__init__(model, "f32", device or ("CUDA" if cuda_works() else "CPU"))
-        self._graph = read_graph(model.network)
-        self._last_use = self._graph.last_use()
         self._load()
 
     def _load(self) -> None:
@@ -58,25 +56,25 @@ class TorchEngine(Engine):
         self.device = "CPU"
         self._load()
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
+    def _run(self, *inputs: np.ndarray) -> np.ndarray:
         import torch
 
         try:
-            return self._compute(images)
+            return self._compute(*inputs)
         except torch.OutOfMemoryError:
             self._give_up_gpu()
-            return self._compute(images)
+            return self._compute(*inputs)
         except RuntimeError as error:
             raise EngineError(
                 f"PyTorch failed: {error}. Choose the engine openvino or numpy (--engine openvino, --engine numpy)."
             ) from error
 
-    def _compute(self, images: np.ndarray) -> np.ndarray:
+    def _compute(self, *inputs: np.ndarray) -> np.ndarray:
         import torch
 
         # cuDNN would otherwise compute f32 convolutions in TF32, ten bits of mantissa
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            values = {self._graph.input: self._to_device(images)}
+            values = dict(zip(self._graph.inputs, map(self._to_device, inputs), strict=True))
             for index, node in enumerate(self._graph.nodes):
                 values[node.output] = self._apply(node, [values[name] for name in node.inputs])
                 for name in node.inputs:
@@ -101,3 +99,7 @@ class TorchEngine(Engine):
                 return functional.max_pool2d(images[0], 2)
             case "Concat":
                 return torch.cat(images, dim=1)
+            case "Add":
+                return images[0] + images[1]
+            case "GlobalAveragePool":
+                return images[0].mean((2, 3), keepdim=True)

@@ -1,0 +1,351 @@
+"""Training of the two LV mass networks: pixels about the LV and their size in; muscle, as numbers or as labels, out.
+
+Augmented in physical units: a stack stretched by s in one direction weighs s times as much.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.losses import DiceCELoss
+
+from CardiacAILib.images.stack import short_axis_stack
+from CardiacAILib.images.volume import Volume
+from CardiacAILib.labels import LV, MYO, MYOCARDIAL_DENSITY
+from CardiacAILib.mass import area_mm2, pixel_side, sizes_of
+from CardiacAILib.phantom import random_phantom
+
+from .acdc import Case, list_cases
+from .augment import Chance
+from .mass_networks import MassRegressor, MassSegmenter
+
+CANVAS = 192  # pixels about the LV: what a window can show, turned, zoomed out and moved
+#: By how much each has to be wrong for log-cosh to grow linearly: mass g, muscle of a slice mL, indices pixels.
+MASS_SCALE, SLICE_SCALE, INDEX_SCALE = 10.0, 3.0, 3.0
+
+
+@dataclass
+class Stack:
+    """One stack in the network's pixels. images: (n, CANVAS, CANVAS) about the LV. labels: 0, 1 myocardium, 2 cavity.
+
+    area: (n,) mm2 of muscle on each slice, by the expert. side: mm of a pixel. distance: mm between slices. limits:
+    intensities that become 0 and 1. phase: "ED", "ES" or "phantom". mass: g.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    area: torch.Tensor
+    side: float
+    distance: float
+    limits: torch.Tensor
+    phase: str
+
+    @property
+    def mass(self) -> float:
+        return float(self.area.sum() * self.distance / 1000 * MYOCARDIAL_DENSITY)
+
+    @classmethod
+    def of(cls, image: Volume, labels: Volume, phase: str, given: dict) -> "Stack":
+        """given: the config's [input] table."""
+        stack = short_axis_stack(image)
+        truth = stack.view(labels.array)
+        side = pixel_side(stack.pixel_spacing, given["pixels"])
+        ventricle = np.isin(truth, (MYO.value, LV.value))
+        middle = [np.mean(i) * s for i, s in zip(np.nonzero(ventricle)[1:], stack.pixel_spacing, strict=True)]
+        canvas = stack.window(middle, side, (CANVAS, CANVAS))
+        pixels = canvas.sample(stack.pixels)
+        inside = _middle(pixels, given["size"][0])
+        limits = np.percentile(inside, given["percentiles"])
+        scale = 1000.0 / max(limits[1], 1e-6)
+        muscle, cavity = (canvas.sample(truth == s.value) for s in (MYO, LV))
+        classes = np.stack([1 + 1e-3 - muscle - cavity, muscle, cavity])
+        pixel = stack.pixel_spacing[0] * stack.pixel_spacing[1]
+        return cls(
+            torch.tensor(pixels * scale, dtype=torch.float16),
+            torch.tensor(classes.argmax(0).astype(np.uint8)),
+            torch.tensor((truth == MYO.value).sum(axis=(1, 2)) * pixel, dtype=torch.float32),
+            side,
+            stack.slice_spacing,
+            torch.tensor(limits * scale, dtype=torch.float32),
+            phase,
+        )
+
+
+def _middle(pixels, side: int):
+    start = (CANVAS - side) // 2
+    return pixels[..., start : start + side, start : start + side]
+
+
+def neighbours(images: torch.Tensor) -> torch.Tensor:
+    """(slices, h, w) -> (slices, 3, h, w): each with the one before and the one after, zeros beyond the ends."""
+    padded = F.pad(images, (0, 0, 0, 0, 1, 1))
+    return torch.stack([padded[:-2], padded[1:-1], padded[2:]], dim=1)
+
+
+class _MassTask:
+    """What both have in common; see `train.Task`."""
+
+    def __init__(self, config: dict):
+        self.config = config
+
+    def cases(self, data: Path) -> list[Case]:
+        d = self.config["data"]
+        if not d["patients"]:
+            return []
+        return [c for c in list_cases(data, d["folds"], d["everyone"]) if d["everyone"] or c.split == "train"]
+
+    def load(self, used: list[Case], held: list[Case], generator: torch.Generator) -> str:
+        given, self.chance = self.config["input"], Chance(generator)
+        rng = np.random.default_rng(self.config["seed"])
+        phantoms = (random_phantom(rng) for _ in range(self.config["data"]["phantoms"]))
+        self.real = [Stack.of(*case.load(), case.phase, given) for case in used]
+        self.phantoms = [Stack.of(p.image, p.labels, "phantom", given) for p in phantoms]
+        self.held = [Stack.of(*case.load(), case.phase, given) for case in held if case.phase == "ED"]
+        return f"{len(self.real)} real and {len(self.phantoms)} synthetic stacks"
+
+    def draw(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float, float, bool]:
+        """One augmented stack: images and labels (n, crop, crop), area (n,) mm2, limits, side and distance in mm,
+        and whether it is synthetic."""
+        c, chance = self.config["sampling"], self.chance
+        crop = c["crop"]
+        stack = self._choose()
+        first, step, count = self._slices(stack)
+        chosen = slice(first, first + step * count, step)
+        images, labels, area = stack.images[chosen], stack.labels[chosen], stack.area[chosen]
+        if chance.uniform(()) < 0.5:
+            images, labels, area = images.flip(0), labels.flip(0), area.flip(0)
+        angle = float(chance.uniform((), -np.pi, np.pi))
+        zoom = float(chance.uniform((), -c["zoom"], c["zoom"]).exp())
+        stretch = float(chance.uniform((), -c["stretch"], c["stretch"]).exp())
+        mirror = 1.0 if chance.uniform(()) < 0.5 else -1.0
+        # What is stretched in the picture is stretched in the patient: pixels keep their size, so muscle grows.
+        across, down = zoom * stretch * mirror, zoom / stretch
+        cos, sin = np.cos(angle), np.sin(angle)
+        scale = crop / CANVAS
+        shift = chance.uniform((2,), -c["jitter_mm"], c["jitter_mm"]) / stack.side * 2 / CANVAS
+        theta = torch.tensor(
+            [
+                [cos * scale / across, -sin * scale / down, shift[0]],
+                [sin * scale / across, cos * scale / down, shift[1]],
+            ],
+            dtype=torch.float32,
+        )
+        grid = F.affine_grid(theta[None], [1, 1, crop, crop], align_corners=False)
+        grid = grid + chance.elastic(1, crop) * (2 / CANVAS)
+        images = F.grid_sample(images[None].float(), grid, align_corners=False)[0]
+        labels = F.grid_sample(labels[None].float(), grid, mode="nearest", align_corners=False)[0]
+        # The same pixels may be larger or smaller, slices nearer or further: another patient, who weighs accordingly.
+        side = stack.side * float(chance.uniform((), -c["size"], c["size"]).exp())
+        distance = step * stack.distance * float(chance.uniform((), -c["distance"], c["distance"]).exp())
+        area = area * zoom**2 * (side / stack.side) ** 2
+        return images, labels, area, stack.limits, side, distance, stack.phase == "phantom"
+
+    def _choose(self) -> Stack:
+        c = self.config["sampling"]
+        if not self.real or self.chance.uniform(()) < c["phantom_share"]:
+            return self.phantoms[self._index(len(self.phantoms))]
+        while True:
+            stack = self.real[self._index(len(self.real))]
+            if stack.phase == "ED" or self.chance.uniform(()) < c["es_share"]:
+                return stack
+
+    def _index(self, count: int) -> int:
+        return int(torch.randint(count, (), generator=self.chance.generator))
+
+    def _slices(self, stack: Stack) -> tuple[int, int, int]:
+        """First slice, step and count: close slices may be thinned, and an end may be missing."""
+        n = len(stack.images)
+        step = 2 if stack.distance <= 7 and self.chance.uniform(()) < 0.5 else 1
+        first = self._index(step)
+        count = (n - first + step - 1) // step
+        if self.chance.uniform(()) < self.config["sampling"]["cut"] and count > 6:
+            lost = 1 + self._index(2)
+            first += step * lost if self.chance.uniform(()) < 0.5 else 0
+            count -= lost
+        return first, step, count
+
+    def _sizes(self, side: float, distance: float, count: int) -> torch.Tensor:
+        return torch.tensor(sizes_of(side, distance)).float().view(1, -1, 1, 1).repeat(count, 1, 1, 1)
+
+    def seen(self, stack: Stack) -> tuple[torch.Tensor, torch.Tensor]:
+        """A stack as the network gets it, nothing left to chance."""
+        images = _middle(stack.images.float(), self.config["input"]["size"][0])
+        low, high = stack.limits
+        images = ((images - low) / (high - low).clamp(min=1e-3)).clamp(0, 1)
+        return neighbours(images), self._sizes(stack.side, stack.distance, len(images))
+
+
+def indices(labels: torch.Tensor) -> torch.Tensor:
+    """Numbers of each slice that a radiologist might measure, in pixels: (n, 10).
+
+    Area of cavity and of muscle with cavity, as side of a square; widths of both in four directions (Xue et al.,
+    Medical Image Analysis 2018, learn such indices). labels: (n, h, w).
+    """
+    found = []
+    for mask in ((labels == 2), (labels > 0)):
+        mask = mask.float()
+        found.append(mask.sum((1, 2)).sqrt())
+        found += [mask.amax(1).sum(1), mask.amax(2).sum(1)]
+        found += [_diagonal(mask), _diagonal(mask.flip(2))]
+    return torch.stack(found, 1)
+
+
+def _diagonal(mask: torch.Tensor) -> torch.Tensor:
+    n, h, w = mask.shape
+    sheared = F.pad(mask, (0, h)).flatten(1)[:, : h * (w + h - 1)].view(n, h, w + h - 1)  # row i moved right by i
+    return sheared.amax(1).sum(1) / 2**0.5
+
+
+@dataclass
+class Weighed:
+    """What the slices of a batch of stacks hold. of: (n,) which stack each belongs to. area: (n,) mm2 of muscle.
+
+    unit: (n,) mm2 of a pixel. distance: (n,) mm. more: (n, 10) of `indices`. labels: (n, h, w); synthetic: (n,) bool.
+    """
+
+    of: torch.Tensor
+    area: torch.Tensor
+    unit: torch.Tensor
+    distance: torch.Tensor
+    more: torch.Tensor
+    labels: torch.Tensor
+    synthetic: torch.Tensor
+
+    def to(self, device) -> "Weighed":
+        return Weighed(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+    def masses(self, area: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
+        """(stacks,) g of the slices at hand. area: (n,) mm2."""
+        total = torch.zeros(int(self.of.max()) + 1, device=area.device)
+        return total.index_add(0, self.of, area * distance / 1000 * MYOCARDIAL_DENSITY)
+
+
+class RegressionTask(_MassTask):
+    """ML4H's regressor. With `sampling.blind` it is not told the size of anything: the measured comparison.
+
+    Of a patient it learns numbers only: no contour, only synthetic hearts show it where muscle is.
+    """
+
+    def network(self) -> torch.nn.Module:
+        return MassRegressor(**self.config["network"])
+
+    @property
+    def _blind(self) -> bool:
+        return self.config["sampling"]["blind"]
+
+    def batch(self) -> tuple[tuple[torch.Tensor, ...], Weighed]:
+        images, sizes, parts = [], [], []
+        for number in range(self.config["optimiser"]["batch"]):
+            stack, labels, area, limits, side, distance, synthetic = self.draw()
+            # some slices of each stack: more hearts in a batch
+            some = torch.randperm(len(area), generator=self.chance.generator)[: self.config["sampling"]["slices"]]
+            images.append(neighbours(self.chance.picture(stack[None], limits[None])[0])[some])
+            sizes.append(self._sizes(side, distance, len(some)))
+            same = torch.ones(len(some))
+            labels = labels[some]
+            truth = (number * same.long(), area[some], side**2 * same, distance * same, indices(labels), labels)
+            parts.append(Weighed(*truth, torch.full((len(some),), synthetic)))
+        truth = Weighed(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Weighed)))
+        return (torch.cat(images), self._told(torch.cat(sizes))), truth
+
+    def _told(self, sizes: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(sizes) if self._blind else sizes
+
+    def _believed(self, value: torch.Tensor, usual: float) -> torch.Tensor:
+        return torch.full_like(value, usual) if self._blind else value
+
+    def _weigh(self, answer: torch.Tensor, unit: torch.Tensor, distance: torch.Tensor):
+        """Muscle (n,) mm2 and the distance (n,) it is multiplied with."""
+        area = area_mm2(F.softplus(answer.float().flatten()), self._believed(unit, 1.5**2))
+        return area, self._believed(distance, 10.0)
+
+    def loss(self, answer, truth: Weighed) -> torch.Tensor:
+        c, (muscle, more, place) = self.config["sampling"], answer
+        area, distance = self._weigh(muscle, truth.unit, truth.distance)
+        grams, expected = truth.masses(area, distance), truth.masses(truth.area, truth.distance)
+        volume, wanted = area * distance / 1000, truth.area * truth.distance / 1000
+        loss = c["whole_share"] * log_cosh((grams - expected) / MASS_SCALE).mean()
+        loss = loss + c["slice_share"] * log_cosh((volume - wanted) / SLICE_SCALE).mean()
+        loss = loss + c["more_share"] * log_cosh((10 * more.float()[:, :, 0, 0] - truth.more) / INDEX_SCALE).mean()
+        if truth.synthetic.any():
+            shown = F.one_hot(truth.labels[truth.synthetic].long(), 3).permute(0, 3, 1, 2).float()
+            shown = F.adaptive_avg_pool2d(shown, place.shape[2:])
+            seen = F.log_softmax(place[truth.synthetic].float(), dim=1)
+            loss = loss - c["place_share"] * (shown * seen).sum(1).mean()
+        return loss
+
+    @torch.no_grad()
+    def weigh(self, network: torch.nn.Module, stack: Stack, device: torch.device | str = "cpu") -> float:
+        """g of one stack. network: in evaluation mode."""
+        images, sizes = self.seen(stack)
+        answer = network(images.to(device), self._told(sizes).to(device)).cpu()
+        same = torch.ones(len(images))
+        area, distance = self._weigh(answer, stack.side**2 * same, stack.distance * same)
+        return float((area * distance).sum() / 1000 * MYOCARDIAL_DENSITY)
+
+    def judge(self, network: torch.nn.Module, device: torch.device) -> str | None:
+        if not self.held:
+            return None
+        network.eval()
+        ours = [self.weigh(network, stack, device) for stack in self.held]
+        network.train()
+        return "held-out mass " + agreement_words(ours, [stack.mass for stack in self.held])
+
+
+class SegmentationTask(_MassTask):
+    """ML4H's segmenter."""
+
+    def __init__(self, config: dict):
+        super().__init__(config)
+        self._loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+
+    def network(self) -> torch.nn.Module:
+        return MassSegmenter(**self.config["network"])
+
+    def batch(self) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        images, sizes, truths = [], [], []
+        wanted = self.config["optimiser"]["batch"]
+        while len(images) < wanted:
+            stack, labels, area, limits, side, distance, _ = self.draw()
+            seen = neighbours(self.chance.picture(stack[None], limits[None])[0])
+            # a few slices of each stack: more hearts in a batch
+            for index in torch.randperm(len(area), generator=self.chance.generator)[
+                : self.config["sampling"]["slices"]
+            ]:
+                images.append(seen[index])
+                truths.append(labels[index])
+                sizes.append(self._sizes(side, distance, 1)[0])
+        images, sizes, truths = (torch.stack(x[:wanted]) for x in (images, sizes, truths))
+        return (images, sizes), truths[:, None].long()
+
+    def loss(self, answer: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        return self._loss(answer.float(), truth)
+
+    @torch.no_grad()
+    def judge(self, network: torch.nn.Module, device: torch.device) -> str | None:
+        if not self.held:
+            return None
+        network.eval()
+        ours, theirs, overlap, total = [], [], 0, 0
+        for stack in self.held:
+            images, sizes = self.seen(stack)
+            found = network(images.to(device), sizes.to(device)).argmax(1).cpu() == 1
+            expert = _middle(stack.labels, images.shape[-1]) == 1
+            overlap += 2 * int((found & expert).sum())
+            total += int(found.sum() + expert.sum())
+            ours.append(float(found.sum()) * stack.side**2 * stack.distance / 1000 * MYOCARDIAL_DENSITY)
+            theirs.append(stack.mass)
+        network.train()
+        return f"held-out myocardium Dice {overlap / max(total, 1):.4f}, mass " + agreement_words(ours, theirs)
+
+
+def log_cosh(x: torch.Tensor) -> torch.Tensor:
+    return x + F.softplus(-2 * x) - np.log(2)
+
+
+def agreement_words(ours: list[float], theirs: list[float]) -> str:
+    apart = np.subtract(ours, theirs)
+    r = np.corrcoef(ours, theirs)[0, 1] if len(ours) > 1 else float("nan")
+    return f"r {r:.3f} MAE {np.abs(apart).mean():.1f} g bias {apart.mean():+.1f} g"
