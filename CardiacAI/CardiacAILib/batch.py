@@ -78,10 +78,13 @@ def _write_summary(out: Path, outcomes: list[Outcome]) -> None:
     keys = list(dict.fromkeys(m["key"] for case in measured for m in case))  # not every case has every number
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("case", "state", *keys, "flags", "message"))
+    writer.writerow(("case", "state", *keys, "flags", "message", "model"))
     for o in outcomes:
         values = {m["key"]: f"{m['value']:.2f}" for m in o.document["measurements"]} if o.document else {}
         flags = " ".join(flag["code"] for flag in o.document["flags"]) if o.document else ""
-        row = (cell(o.source.name), o.state, *(values.get(key, "") for key in keys), flags, cell(str(o.error or "")))
+        made = o.document["provenance"] if o.document else {}
+        model = f"{made['model']} {made['model_version']}" if made else ""
+        numbers = (values.get(key, "") for key in keys)
+        row = (cell(o.source.name), o.state, *numbers, flags, cell(str(o.error or "")), cell(model))
         writer.writerow(row)
     write_text(out / "summary.csv", text.getvalue())

@@ -7,90 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import __version__, commands
+from . import __version__, commands, demo
+from . import cli_texts as texts
 from .errors import Cancelled, CardiacAIError, OutputError
 
 DEFAULT_MODEL = "cine_short_axis"
-
-EXIT_CODES = """\
-exit codes:
-  0  done
-  1  unexpected failure, or some images of a batch failed (see summary.csv)
-  2  wrong use of the command
-  3  the image cannot be used
-  4  results cannot be written
-  5  the model is missing or damaged
-  6  the engine is not available or failed
-  7  the terms of the model have not been accepted
-  130 stopped by the user
-"""
-
-DESCRIPTION = """\
-CardiacAI turns cardiac MR into measurements a reader can check.
-Research only; not for clinical use.
-"""
-
-SEGMENT = """\
-Segment the RV cavity, the LV myocardium and the LV cavity of a short-axis
-cine stack (one phase), and measure volumes and LV mass.
-
-IMAGE is
-  a 3D file: NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd);
-  a folder of DICOM slices of one phase; or
-  a folder of such files and such folders: every one is segmented into a
-  folder of its own below OUT, and OUT/summary.csv lists them all.
-
-The image needs its physical size: slice spacing and pixel size are read from
-the header and never assumed. Any orientation and voxel order will do.
-
-OUT receives
-  segmentation.seg.nrrd  for 3D Slicer: named, coloured, SNOMED-coded segments
-  segmentation.nii.gz    the labels: 1 RV cavity, 2 LV myocardium, 3 LV cavity
-  measurements.csv       volumes (mL) and LV mass (g)
-  result.json            everything, for programs
-  overlays/              pictures with contours
-  report.html            one page with all of it; opens anywhere, offline
-"""
-
-FUNCTION = """\
-Segment every phase of a short-axis cine; find end-diastole and end-systole;
-measure volumes, ejection fraction, LV mass and wall thickening of both.
-
-CINE is
-  a folder as a scanner sends it: the short-axis slices are found by geometry;
-  a 4D file: NIfTI (.nii, .nii.gz) or NRRD (.seq.nrrd);
-  a folder of 3D files, one a phase, in the order of their names; or
-  a folder of such cines: each gets a folder of its own below OUT.
-
-OUT receives
-  measurements.csv       volumes, ejection fraction, output, rates, LV mass
-  curves.csv             volumes of every phase
-  segments.csv           wall thickness and thickening of the 16 AHA segments
-  segmentation.nii.gz    the labels of all phases: 1 RV, 2 LV myocardium, 3 LV
-  segmentation_ed.seg.nrrd, segmentation_es.seg.nrrd   for 3D Slicer
-  overlays/, curves.svg, bullseye.svg   pictures with contours; the drawings
-  result.json            everything, for programs
-  report.html            one page with all of it; opens anywhere, offline
-
-Name and id of the patient, where the files tell them, stay out of all of
-these unless asked for. In a batch, folders and summary.csv are named as yours.
-"""
-
-FUNCTION_EXAMPLES = """\
-examples:
-  cardiacai function scanner_folder/ -o results
-  cardiacai function cine.nii.gz -o results --height 172 --weight 70
-  cardiacai function studies/ -o results --skip-finished
-
-"""
-
-SEGMENT_EXAMPLES = """\
-examples:
-  cardiacai segment patient.nii.gz -o results
-  cardiacai segment dicom_folder/ -o results --engine numpy
-  cardiacai segment studies/ -o results --skip-finished --json > all.json
-
-"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -133,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28)
 
     parser = argparse.ArgumentParser(
-        prog="cardiacai", description=DESCRIPTION, epilog=EXIT_CODES, formatter_class=formatter
+        prog="cardiacai", description=texts.DESCRIPTION, epilog=texts.EXIT_CODES, formatter_class=formatter
     )
     parser.add_argument("--version", action="version", version=f"CardiacAI {__version__}")
     kinds = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -143,10 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--quiet", action="store_true", help="no progress on the terminal")
     common.add_argument("--debug", action="store_true", help="show where an unexpected failure happened")
 
-    job = argparse.ArgumentParser(add_help=False)
-    job.add_argument(
+    one_model = argparse.ArgumentParser(add_help=False)
+    one_model.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="MODEL", help="shipped model or model folder (%(default)s)"
     )
+
+    job = argparse.ArgumentParser(add_help=False)
     job.add_argument(
         "--engine",
         default="auto",
@@ -173,13 +96,26 @@ def _parser() -> argparse.ArgumentParser:
         help="in a batch: leave out cases that are finished and whose input is the same",
     )
 
+    patient = argparse.ArgumentParser(add_help=False)
+    patient.add_argument("--ed", type=_phase, metavar="N", help="end-diastole is phase N, counted from 1")
+    patient.add_argument(
+        "--height",
+        type=_between(50, 250, "centimetres"),
+        metavar="CM",
+        help="of the patient, for values by body surface",
+    )
+    patient.add_argument("--weight", type=_between(2, 400, "kilograms"), metavar="KG", help="of the patient, likewise")
+    patient.add_argument(
+        "--with-identifiers", action="store_true", help="write the patient's name and id into the report"
+    )
+
     segment = kinds.add_parser(
         "segment",
         help="RV, LV myocardium and LV cavity of a short-axis stack",
-        description=SEGMENT,
-        epilog=SEGMENT_EXAMPLES + EXIT_CODES,
+        description=texts.SEGMENT,
+        epilog=texts.SEGMENT_EXAMPLES + texts.EXIT_CODES,
         formatter_class=formatter,
-        parents=[many, job, common],
+        parents=[many, one_model, job, common],
     )
     segment.add_argument("image", type=Path, metavar="IMAGE", help="file, DICOM folder, or folder of either")
     segment.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the results")
@@ -188,22 +124,14 @@ def _parser() -> argparse.ArgumentParser:
     function = kinds.add_parser(
         "function",
         help="volumes, ejection fraction, curves and wall thickening of a cine",
-        description=FUNCTION,
-        epilog=FUNCTION_EXAMPLES + EXIT_CODES,
+        description=texts.FUNCTION,
+        epilog=texts.FUNCTION_EXAMPLES + texts.EXIT_CODES,
         formatter_class=formatter,
-        parents=[many, job, common],
+        parents=[many, one_model, patient, job, common],
     )
     function.add_argument("image", type=Path, metavar="CINE", help="file, scanner's folder, or folder of either")
     function.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the results")
-    function.add_argument("--ed", type=_phase, metavar="N", help="end-diastole is phase N, counted from 1")
     function.add_argument("--es", type=_phase, metavar="N", help="end-systole is phase N, counted from 1")
-    function.add_argument(
-        "--height",
-        type=_between(50, 250, "centimetres"),
-        metavar="CM",
-        help="of the patient, for values by body surface",
-    )
-    function.add_argument("--weight", type=_between(2, 400, "kilograms"), metavar="KG", help="of the patient, likewise")
     function.add_argument(
         "--heart-rate",
         type=_between(20, 250, "beats per minute"),
@@ -213,28 +141,47 @@ def _parser() -> argparse.ArgumentParser:
     function.add_argument(
         "--swap-insertions", action="store_true", help="the other RV insertion is the anterior one (see the report)"
     )
-    function.add_argument(
-        "--with-identifiers", action="store_true", help="write the patient's name and id into the report"
-    )
     function.set_defaults(run=commands.function)
 
-    demo = kinds.add_parser(
+    mass = kinds.add_parser(
+        "mass",
+        help="LV mass three ways, of a stack or a cine at end-diastole",
+        description=texts.MASS,
+        epilog=texts.MASS_EXAMPLES + texts.EXIT_CODES,
+        formatter_class=formatter,
+        parents=[many, patient, job, common],
+    )
+    mass.add_argument("image", type=Path, nargs="?", metavar="IN", help="file, scanner's folder, or folder of either")
+    mass.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the results; of --calibrate: file"
+    )
+    mass.add_argument("--sex", type=str.lower, choices=("f", "m"), help="of the patient, for the normal range")
+    mass.add_argument("--calibration", type=Path, metavar="FILE", help="made by --calibrate: applied to the mass")
+    mass.add_argument("--calibrate", type=Path, metavar="TABLE", help="fit a calibration to your own pairs")
+    mass.add_argument("--note", metavar="TEXT", help="with --calibrate: kept in the calibration")
+    mass.set_defaults(run=commands.mass, usage_error=mass.error)
+
+    demo_parser = kinds.add_parser(
         "demo",
         help="segment a synthetic heart and compare with its known truth",
         description="Makes a synthetic short-axis stack, segments it and prints the measurements beside the truth.",
-        epilog=EXIT_CODES,
+        epilog=texts.EXIT_CODES,
         formatter_class=formatter,
-        parents=[job, common],
+        parents=[one_model, job, common],
     )
-    demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="OUT", help="folder (%(default)s)")
-    demo.add_argument("--cine", action="store_true", help="a whole heart beat, for function")
-    demo.set_defaults(run=commands.demo)
+    demo_parser.add_argument(
+        "-o", "--output", type=Path, default=Path("demo"), metavar="OUT", help="folder (%(default)s)"
+    )
+    kind = demo_parser.add_mutually_exclusive_group()
+    kind.add_argument("--cine", action="store_true", help="a whole heart beat, for function")
+    kind.add_argument("--mass", action="store_true", help="its LV mass three ways")
+    demo_parser.set_defaults(run=demo.demo)
 
     info = kinds.add_parser(
         "info",
         help="models, their terms, and engines of this installation",
         description="Lists the models with their terms and the engines that can run them here.",
-        epilog=EXIT_CODES,
+        epilog=texts.EXIT_CODES,
         formatter_class=formatter,
         parents=[common],
     )

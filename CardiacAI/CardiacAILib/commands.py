@@ -6,8 +6,11 @@ from pathlib import Path
 
 from . import __version__
 
-#: Numbers of a case that one line has room for, of `segment` and of `function`.
-SHOWN = ("lv_volume", "rv_volume", "myo_volume", "lv_mass", "lv_edv", "lv_esv", "lv_ef", "rv_edv", "rv_esv", "rv_ef")
+#: Numbers of a case that one line has room for, of `segment`, `mass` and `function`.
+SHOWN = (
+    "lv_volume", "rv_volume", "myo_volume", "lv_mass", "lv_mass_segmenter", "lv_mass_regressor", "lv_mass_calibrated",
+    "lv_edv", "lv_esv", "lv_ef", "rv_edv", "rv_esv", "rv_ef",
+)  # fmt: skip
 
 
 def segment(arguments) -> int:
@@ -20,9 +23,9 @@ def segment(arguments) -> int:
         return jobs.segment_path(source, folder, engine, slice_axis=arguments.slice_axis, progress=progress)
 
     sources = find_sources(_existing(arguments.image), arguments.output)
-    engine = _engine(arguments)
+    engine = engine_of(arguments)
     options = jobs.recorded(slice_axis=arguments.slice_axis)
-    return _run(arguments, sources, work, engine, ("cardiacai.segmentation", options), format_table)
+    return _run(arguments, sources, work, (_made_by(engine), "cardiacai.segmentation", options), format_table)
 
 
 def function(arguments) -> int:
@@ -46,10 +49,58 @@ def function(arguments) -> int:
         return jobs.function_path(source, folder, engine, **options, progress=progress)
 
     sources = find_cines(_existing(arguments.image), arguments.output)
-    engine = _engine(arguments)
-    return _run(
-        arguments, sources, work, engine, ("cardiacai.function", jobs.recorded(**options)), format_function_table
-    )
+    engine = engine_of(arguments)
+    kind = (_made_by(engine), "cardiacai.function", jobs.recorded(**options))
+    return _run(arguments, sources, work, kind, format_function_table)
+
+
+def mass(arguments) -> int:
+    """LV mass of one heart, or of each of a batch; or a calibration from a user's own pairs."""
+    from . import calibration, jobs
+    from .function import Body
+    from .mass import described
+    from .report import format_mass_table
+    from .sources import find_hearts
+
+    if (arguments.image is None) == (arguments.calibrate is None):
+        arguments.usage_error("give IN to weigh hearts, or --calibrate TABLE to make a calibration")
+    if arguments.calibrate and arguments.calibration:
+        arguments.usage_error("--calibrate makes a calibration, --calibration uses one: give one of them")
+    if arguments.calibrate:
+        return _calibrate(arguments)
+    options = {
+        "ed": arguments.ed - 1 if arguments.ed else None,
+        "body": Body(arguments.height and arguments.height / 100, arguments.weight),
+        "sex": arguments.sex and arguments.sex.upper(),
+        "slice_axis": arguments.slice_axis,
+        "calibration": arguments.calibration and calibration.load(arguments.calibration),
+        "with_identifiers": arguments.with_identifiers,
+    }
+
+    def work(source, folder, progress):
+        return jobs.mass_path(source, folder, engines, **options, progress=progress)
+
+    sources = find_hearts(_existing(arguments.image), arguments.output)
+    engines = mass_engines(arguments)
+    cine = engines["cine"]
+    if options["calibration"]:
+        options["calibration"].require_model(cine.model)
+    made_by = _made_by(cine) | {"models": {way: described(engine.model) for way, engine in engines.items()}}
+    return _run(arguments, sources, work, (made_by, "cardiacai.mass", jobs.recorded(**options)), format_mass_table)
+
+
+def _calibrate(arguments) -> int:
+    from . import calibration
+    from .engines import load_model
+    from .mass import MODELS
+
+    made = calibration.fit(arguments.calibrate, load_model(MODELS["cine"]), arguments.note)
+    made.save(arguments.output)
+    print(json.dumps(made.document(), indent=1) if arguments.json else made.text())
+    if not made.helps:
+        say("cardiacai: this calibration does not help: of hearts it was not fitted to, masses come no nearer.")
+    say(f"Written to {arguments.output}. To use it: cardiacai mass IN -o OUT --calibration {arguments.output}")
+    return 0
 
 
 def _existing(path: Path) -> Path:
@@ -60,18 +111,29 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _run(arguments, sources, work, engine, kind, table) -> int:
-    """A single job or a batch. kind: schema and options of its results. table: the text of one result."""
+def _made_by(engine) -> dict:
+    """What of an engine makes results differ, as it stands in their provenance."""
+    model = engine.model
+    return {"model": model.name, "model_version": model.version, "precision": engine.precision}
+
+
+def _run(arguments, sources, work, kind, table) -> int:
+    """A single job or a batch. kind: of its results, see `results.is_done`. table: the text of one result."""
+    from .images.cine import file_names
     from .results import is_done
+    from .sources import passed_over
+
+    if left := passed_over(arguments.image, sources, arguments.output):
+        say(f"Passed over as label maps, or phases beside a cine: {file_names(left)}.")
 
     def finished_before(source, document) -> bool:
-        return is_done(source, arguments.output, document, engine, *kind)
+        return is_done(source, arguments.output, document, *kind)
 
     progress = Progress(quiet=arguments.quiet)
     if len(sources) == 1 and sources[0].alone:
         result = work(sources[0], arguments.output, progress)
         progress.clear()
-        _print_result(arguments, table(result))
+        print_result(arguments, table(result))
         return 0
     return _run_batch(arguments, sources, work, finished_before, progress)
 
@@ -99,63 +161,6 @@ def _run_batch(arguments, sources, work, finished_before, progress) -> int:
     done, failed, skipped = (sum(o.state == state for o in outcomes) for state in ("done", "failed", "skipped"))
     say(f"{done} done, {failed} failed, {skipped} skipped. Summary: {arguments.output / 'summary.csv'}")
     return 1 if failed else 0
-
-
-def demo(arguments) -> int:
-    """A synthetic heart beside its known truth."""
-    from . import jobs
-    from .images.writer import write_labels, write_volume
-    from .phantom import short_axis_phantom
-    from .report import format_table
-    from .results import make_folder
-    from .sources import Source
-
-    if arguments.cine:
-        return _demo_cine(arguments)
-    engine = _engine(arguments)
-    progress = Progress(quiet=arguments.quiet)
-    progress(0.0, "making a synthetic heart")
-    phantom = short_axis_phantom()
-    make_folder(arguments.output)
-    image = arguments.output / "phantom.nii.gz"
-    write_volume(phantom.image, image)
-    write_labels(phantom.labels, arguments.output / "phantom_truth.nii.gz")
-    result = jobs.segment_path(
-        Source(image, "Synthetic heart"), arguments.output, engine, truth=phantom.labels, progress=progress
-    )
-    progress.clear()
-    _print_result(arguments, format_table(result, phantom.labels))
-    return 0
-
-
-def _demo_cine(arguments) -> int:
-    from dataclasses import replace
-
-    from . import jobs
-    from .function import summarise
-    from .images.cine import read_cine
-    from .images.writer import write_labels, write_volume
-    from .phantom import cine_phantom
-    from .report import format_function_table
-    from .results import make_folder
-    from .sources import Source
-
-    engine = _engine(arguments)
-    progress = Progress(quiet=arguments.quiet)
-    progress(0.0, "making a synthetic heart beat")
-    phantom = cine_phantom()
-    make_folder(arguments.output)
-    image = arguments.output / "phantom_cine.nii.gz"
-    write_volume(replace(phantom.image, array=phantom.image.array.round().astype("int16")), image)
-    write_labels(phantom.labels, arguments.output / "phantom_cine_truth.nii.gz")
-    result = jobs.function_path(Source(image, "Synthetic heart beat"), arguments.output, engine, progress=progress)
-    progress.clear()
-    truth = summarise(read_cine(image), phantom.labels).measurements
-    expected = (f"{m.name} {m.value:.1f} {m.unit}" for m in truth if m.key in SHOWN)
-    _print_result(
-        arguments, format_function_table(result) + "\nThe synthetic heart's own: " + ", ".join(expected) + "\n"
-    )
-    return 0
 
 
 def info(arguments) -> int:
@@ -190,20 +195,36 @@ def info(arguments) -> int:
     return 0
 
 
-def _engine(arguments):
+def engine_of(arguments):
     """The engine a job runs on, once the model's terms are settled."""
+    from .engines import load_model
+
+    return _open(arguments, load_model(arguments.model))[0]
+
+
+def mass_engines(arguments) -> dict:
+    """The engine of each way to weigh the LV, likewise."""
+    from .engines import load_model
+    from .mass import MODELS
+
+    return dict(zip(MODELS, _open(arguments, *map(load_model, MODELS.values())), strict=True))
+
+
+def _open(arguments, *models) -> list:
     from . import consent
-    from .engines import load_model, open_engine
+    from .engines import open_engine
 
-    model = load_model(arguments.model)
-    if arguments.accept_license and not consent.accepted(model):
-        say(f"Terms of {model.name} accepted: {model.license}")
-        consent.accept(model)
-    consent.require(model)
-    return open_engine(model, arguments.engine, arguments.precision)
+    for model in models:
+        if arguments.accept_license and not consent.accepted(model):
+            say(f"Terms of {model.name} accepted: {model.license}")
+            consent.accept(model)
+    for model in models:
+        consent.require(model)
+    return [open_engine(model, arguments.engine, arguments.precision) for model in models]
 
 
-def _print_result(arguments, text: str) -> None:
+def print_result(arguments, text: str) -> None:
+    """One result, as text or as JSON."""
     from .results import read_document
 
     if arguments.json:

@@ -13,6 +13,10 @@ class InputError(CardiacAIError):
     exit_code = 3
 
 
+class OnePhaseError(InputError):
+    """One phase of a heart beat where a cine is needed."""
+
+
 class OutputError(CardiacAIError):
     """A result could not be written. Nothing is left under its final name."""
 

@@ -4,7 +4,7 @@
 contours and another choice of phases are measured by the same code.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import sqrt
 
@@ -117,7 +117,7 @@ def analyse(
     swap_insertions: the other insertion of the RV is the anterior one. engine, slice_axis, progress, on_phase and what
     is raised: see `segment.segment_cine`.
     """
-    _require_phases(cine, ed, es)
+    require_phases(cine, ed, es)
     found = segment_cine(cine.volume, engine, slice_axis=slice_axis, progress=progress, on_phase=on_phase)
     return summarise(
         cine,
@@ -154,7 +154,7 @@ def summarise(
     curves = _curves(cine, labels)
     found = find_phases(np.array(curves.volumes[LV.key]))
     by_hand = ed is not None or es is not None
-    _require_phases(cine, ed, es)
+    require_phases(cine, ed, es)
     ed, es = (found[0] if ed is None else ed), (found[1] if es is None else es)
     axes = (stack.axes[0], *sorted(stack.axes[1:]))
     pixel_spacing = tuple(cine.volume.spacing[::-1][axis] for axis in axes[1:])
@@ -182,7 +182,7 @@ def summarise(
             ),
             *quality.check_beat(volumes, (ed, es), mass, _step(curves)),
             *_orientation(anterior, swap_insertions),
-            *_build(body),
+            *doubtful_build(body),
             *cine.remarks,
         ),
         provenance=(provenance or {})
@@ -219,7 +219,8 @@ def peak_rates(volumes: np.ndarray, period: float) -> tuple[float, float]:
     return float(-rates.min()), float(rates.max())
 
 
-def _require_phases(cine: Cine, *phases: int | None) -> None:
+def require_phases(cine: Cine, *phases: int | None) -> None:
+    """Raises InputError for a phase (from 0) that a cine does not have. None stands for none."""
     count = len(cine.volume.array)
     for phase in phases:
         if phase is not None and not 0 <= phase < count:
@@ -290,7 +291,8 @@ def _segments(at_ed: dict[int, float], at_es: dict[int, float]) -> tuple[WallSeg
     return tuple(made)
 
 
-def _build(body: Body):
+def doubtful_build(body: Body) -> Iterator[Flag]:
+    """A flag where height and weight were meant to give a body surface and do not."""
     if (body.height or body.weight) and (doubt := body.doubt()):
         yield Flag("body_doubtful", "warning" if body.height and body.weight else "note", doubt)
 

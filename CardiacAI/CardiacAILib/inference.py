@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .errors import InputError
+from .engines import Preprocessing
+from .errors import InputError, ModelError
 from .images.check import check_image, require_grey_levels
 from .images.grid import Grid
 from .images.stack import ShortAxisStack, cine_stack, short_axis_stack
@@ -43,7 +44,7 @@ def look(
 
     The part of `segment` before any decision; evaluation uses it too. Parameters and errors are those of `segment`.
     """
-    stack = _checked(short_axis_stack, volume, slice_axis)
+    stack = _checked(short_axis_stack, volume, slice_axis, engine.model)
     progress(0.0, "finding the heart")
     preprocessing = engine.model.preprocessing
     window = stack.window(find_heart(stack, engine), preprocessing.spacing, preprocessing.size)
@@ -52,7 +53,7 @@ def look(
 
 def look_at_cine(volume: Volume, engine, slice_axis: str | None, progress: Progress) -> tuple[ShortAxisStack, Grid]:
     """The cine's stack, and the network's whole window about the heart, found in the first phase that shows it."""
-    stack = _checked(cine_stack, volume, slice_axis)
+    stack = _checked(cine_stack, volume, slice_axis, engine.model)
     progress(0.0, "finding the heart")
     preprocessing, count = engine.model.preprocessing, len(volume.array)
 
@@ -167,8 +168,13 @@ def blended(phases: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.
         before, now = now, after
 
 
-def _checked(stack_of, volume: Volume, slice_axis: str | None) -> ShortAxisStack:
-    """The stack of an image that a job can work on. stack_of: `short_axis_stack` or `cine_stack`. Raises InputError."""
+def _checked(stack_of, volume: Volume, slice_axis: str | None, model) -> ShortAxisStack:
+    """The stack of an image that a job can work on. stack_of: `short_axis_stack` or `cine_stack`.
+
+    Raises InputError; ModelError for a model of another kind.
+    """
+    if not isinstance(model.preprocessing, Preprocessing):
+        raise ModelError(f"{model.name} segments no ventricles. Choose a cine network, such as cine_short_axis.")
     check_image(volume)
     require_grey_levels(volume)
     stack = stack_of(volume, slice_axis)

@@ -1,15 +1,20 @@
 """From a path to a folder of results: what the command and headless Slicer both run."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from .calibration import Calibration
+from .errors import InputError
 from .flags import Flag
 from .function import Body, CineFunction, analyse
 from .images.cine import Cine, imaged_time
 from .images.volume import Volume
 from .inference import Progress
+from .labels import LV, MYO
+from .mass import LVMass, weigh, weigh_cine
 from .privacy import anonymous
-from .results import PHASE_FILES, SEGMENTATION_FILES, fingerprint, replaced_results
+from .results import PHASE_FILES, SECOND_FILE, SEGMENTATION_FILES, fingerprint, replaced_results
 from .segment import Segmentation, segment
 from .sources import Source
 
@@ -75,12 +80,8 @@ def function_path(
     cine = read_cine(source.path, slice_axis=slice_axis)
     if heart_rate:
         cine = _with_heart_rate(cine, heart_rate)
-    if not with_identifiers:  # remarks quote what files and series are called
-        remarks = tuple(replace(r, message=anonymous(r.message, cine.identifiers)) for r in cine.remarks)
-        cine = replace(cine, remarks=remarks)
-    body = Body((body and body.height) or cine.height, (body and body.weight) or cine.weight)
-    known = cine.identifiers if with_identifiers else None
-    title = source.name if with_identifiers else anonymous(source.name, cine.identifiers)
+    cine, title, known = _named(cine, source, with_identifiers)
+    body = _body(cine, body)
     with replaced_results(source.path, out) as folder:
         result = analyse(
             cine,
@@ -102,6 +103,79 @@ def function_path(
     return result
 
 
+def mass_path(
+    source: Source,
+    out: Path,
+    engines: Mapping,
+    *,
+    ed: int | None = None,
+    body: Body | None = None,
+    sex: str | None = None,
+    slice_axis: str | None = None,
+    calibration: Calibration | None = None,
+    with_identifiers: bool = False,
+    progress: Progress = lambda fraction, text: None,
+) -> LVMass:
+    """Reads, weighs and writes one stack, or one cine at end-diastole. ed: phase (from 0) of a cine.
+
+    body, sex: what is given here goes before what the files tell. with_identifiers: see `function_path`. The rest: see
+    `mass.weigh`.
+    """
+    from .images.cine import read_heart
+    from .images.writer import write_labels
+    from .report import write_mass_report
+
+    options = recorded(
+        ed,
+        body=body,
+        slice_axis=slice_axis,
+        with_identifiers=with_identifiers,
+        sex=sex,
+        calibration=calibration,
+    )
+    progress(0.0, "reading")
+    heart, title, known = _named(read_heart(source.path, slice_axis=slice_axis), source, with_identifiers)
+    volume = heart.volume
+    given = {
+        "body": _body(heart, body),
+        "sex": sex or heart.sex,
+        "slice_axis": slice_axis,
+        "calibration": calibration,
+        "progress": progress,
+    }
+    with replaced_results(source.path, out) as folder:
+        if volume.array.ndim == 4:
+            result = weigh_cine(heart, engines, ed=ed, **given)
+            phase = result.provenance["end_diastole"] - 1
+            volume = replace(volume, array=volume.array[phase], frame_times=None)
+        elif ed is not None:
+            raise InputError(f"{title} holds one phase only, so there is none to choose. Leave out --ed.")
+        else:
+            result = weigh(volume, engines, **given)
+        progress(1.0, "writing")
+        record = {"input": fingerprint(source.path, out), "options": options}
+        result = replace(result, provenance=result.provenance | record)
+        for name in SEGMENTATION_FILES:
+            write_labels(result.labels, folder / name)
+        write_labels(result.second_labels, folder / SECOND_FILE, (MYO, LV))
+        write_mass_report(folder, volume, result, title, known, slice_axis)
+    return result
+
+
+def _named(cine: Cine, source: Source, with_identifiers: bool) -> tuple[Cine, str, dict[str, str] | None]:
+    """The cine, its title and its identifiers as they may enter results: no names unless asked for."""
+    if with_identifiers:
+        return cine, source.name, cine.identifiers
+    # remarks quote what files and series are called
+    remarks = tuple(replace(r, message=anonymous(r.message, cine.identifiers)) for r in cine.remarks)
+    return replace(cine, remarks=remarks), anonymous(source.name, cine.identifiers), None
+
+
+def _body(cine: Cine, given: Body | None) -> Body:
+    """What was given goes before what the files tell."""
+    return Body((given and given.height) or cine.height, (given and given.weight) or cine.weight)
+
+
 def recorded(
     ed: int | None = None,
     es: int | None = None,
@@ -110,6 +184,8 @@ def recorded(
     slice_axis: str | None = None,
     swap_insertions: bool = False,
     with_identifiers: bool = False,
+    sex: str | None = None,
+    calibration: Calibration | None = None,
 ) -> dict:
     """The options of a job that were used, as they stand in its result's provenance. Phases from 1."""
     options = {
@@ -121,6 +197,8 @@ def recorded(
         "slice_axis": slice_axis,
         "swap_insertions": swap_insertions or None,
         "with_identifiers": with_identifiers or None,
+        "sex": sex,
+        "calibration": calibration.document() if calibration else None,
     }
     return {key: value for key, value in options.items() if value is not None}
 

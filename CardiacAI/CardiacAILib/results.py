@@ -14,15 +14,18 @@ from .errors import OutputError
 from .sources import Source
 
 SEGMENTATION_FILES = ("segmentation.seg.nrrd", "segmentation.nii.gz")
+SECOND_FILE = "segmentation_second.seg.nrrd"
 PHASE_FILES = ("segmentation_ed.seg.nrrd", "segmentation_es.seg.nrrd")
 DOCUMENT = "result.json"
 DONE = "report.html"  # takes its place last: where it stands, the case is complete
 FILES = (
     *SEGMENTATION_FILES,
     *PHASE_FILES,
+    SECOND_FILE,
     "measurements.csv",
     "curves.csv",
     "segments.csv",
+    "slices.csv",
     "curves.svg",
     "bullseye.svg",
     DOCUMENT,
@@ -109,17 +112,15 @@ def fingerprint(path: Path, out: Path | None = None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def is_done(source: Source, out: Path, document: dict, engine, schema: str, options: dict) -> bool:
-    """Whether a complete result is what this source, engine, kind of job and options would give.
+def is_done(source: Source, out: Path, document: dict, made_by: dict, schema: str, options: dict) -> bool:
+    """Whether a complete result is what this source, kind of job and options would give.
 
-    document: its result.json. out: folder of the whole batch. options: as `jobs.recorded` has them.
+    document: its result.json. out: folder of the whole batch. made_by: models and precision as they would stand in its
+    provenance. options: as `jobs.recorded` has them.
     """
     made = document["provenance"]
-    wanted = {
+    wanted = made_by | {
         "software": f"CardiacAI {__version__}",
-        "model": engine.model.name,
-        "model_version": engine.model.version,
-        "precision": engine.precision,
         "options": options,
         "input": fingerprint(source.path, out),
     }

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import InputError
@@ -25,8 +25,9 @@ class Source:
 def find_sources(path: Path, out: Path | None = None) -> list[Source]:
     """The images at a path: itself, or those directly inside a folder. Raises InputError.
 
-    A folder with image files or with folders in it is a batch: every image file, and every folder as a DICOM series. A
-    folder with DICOM files is one series, whatever lies below it. out: folder of results, left out where it is inside.
+    A folder with image files or with folders in it is a batch: every image file but label maps beside images, and every
+    folder as a DICOM series. A folder with DICOM files is one series, whatever lies below it. out: folder of results,
+    left out where it is inside.
     """
     path = Path(path)
     if not path.is_dir():
@@ -35,7 +36,7 @@ def find_sources(path: Path, out: Path | None = None) -> list[Source]:
         inside, images, folders = _contents(path, out)
         if not images and (not folders or any(is_dicom_file(entry) for entry in inside)):
             return [Source(path, _stem(path.resolve()))]
-        return _uniquely_named(images + folders, _single_image)
+        return _uniquely_named(_scans(images) + folders, _single_image)
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
 
@@ -51,9 +52,29 @@ def _has_images(folder: Path) -> bool:
     return any(is_image_file(entry) for entry in folder.iterdir())
 
 
+def _is_label_map(path: Path) -> bool:
+    """Whether a file is named as the label map of an image."""
+    return bool(re.search(r"(^|[_\-. ])(gt|seg|segmentation|labels?|mask)$", _stem(path).lower()))
+
+
+def _scans(images: list[Path]) -> list[Path]:
+    """Image files without the label maps beside them."""
+    return [image for image in images if not _is_label_map(image)] or images
+
+
+def passed_over(path: Path, sources: list[Source], out: Path | None = None) -> list[Path]:
+    """Image files directly inside a folder that are none of its sources: label maps, or phases beside their cine.
+
+    sources: found at the path. out: as for `find_sources`.
+    """
+    taken = {source.path for source in sources}
+    images = _contents(path, out)[1] if path.is_dir() and path not in taken else []
+    return [image for image in images if image not in taken]
+
+
 def _is_cine(path: Path) -> bool:
     """A file of several phases that is not named as the label map of one."""
-    return not re.search(r"(^|[_\-. ])(gt|seg|segmentation|labels?|mask)$", _stem(path).lower()) and _phases(path) > 1
+    return not _is_label_map(path) and _phases(path) > 1
 
 
 def _phases(path: Path) -> int:
@@ -93,7 +114,7 @@ def _single_cine(folder: Path) -> Path | None:
 
 def _single_image(folder: Path) -> Path | None:
     """The image file of a folder that holds just one: studies are often kept one folder each, and named by it."""
-    images = [entry for entry in folder.iterdir() if is_image_file(entry)] if folder.is_dir() else []
+    images = _scans([entry for entry in folder.iterdir() if is_image_file(entry)]) if folder.is_dir() else []
     return images[0] if len(images) == 1 else None
 
 
@@ -118,6 +139,21 @@ def find_cines(path: Path, out: Path | None = None) -> list[Source]:
         return _uniquely_named(cines + folders, _single_cine)
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
+
+
+def find_hearts(path: Path, out: Path | None = None) -> list[Source]:
+    """The stacks and cines at a path, of which each is one heart: itself, or those directly inside a folder.
+
+    What `find_cines` takes for one cine is one, but 3D files are stacks of their own. A folder of these, or of several
+    4D files, studies or patients, is a batch. out: as for `find_sources`. Raises InputError.
+    """
+    path = Path(path)
+    found = find_cines(path, out)
+    if found[0].alone:
+        inside, images, _ = _contents(path, out) if path.is_dir() else ([], [], [])
+        if found[0].path != path or not images or any(map(is_dicom_file, inside)):
+            return found
+    return [replace(source, path=_single_cine(source.path) or source.path) for source in find_sources(path, out)]
 
 
 def _stem(path: Path) -> str:

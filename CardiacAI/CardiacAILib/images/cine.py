@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, OnePhaseError
 from ..flags import Flag
 from .access import reading
 from .check import check_image, require_grey_levels
+from .dicom import read_dicom_folder
 from .phases import blank_images, holes, phases_missing
 from .reader import read_volume
 from .stack import short_axis_stack
@@ -29,8 +30,9 @@ _ONE_PHASE = "A cine has several phases of a heart beat; for one phase use `card
 class Cine:
     """What the cine job works on.
 
-    volume: (t, k, j, i); its frame_times are seconds from the R wave, ascending, None where unknown.
-    heart_rate: beats per minute; None where unknown. height: metres; weight: kg; None where unknown.
+    volume: (t, k, j, i); its frame_times are seconds from the R wave, ascending, None where unknown. (k, j, i) where
+    `read_heart` found one phase.
+    heart_rate: beats per minute; None where unknown. height: metres; weight: kg; sex: "F" or "M"; None where unknown.
     remarks: what was repaired, assumed or left alone while reading.
     identifiers: who this is ("Patient name", "Patient ID", "Birth date", "Study date"); enters no output unless asked
     for.
@@ -40,6 +42,7 @@ class Cine:
     heart_rate: float | None = None
     height: float | None = None
     weight: float | None = None
+    sex: str | None = None
     remarks: tuple[Flag, ...] = ()
     identifiers: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -70,13 +73,30 @@ def read_cine(path: str | Path, *, slice_axis: str | None = None) -> Cine:
     return replace(cine, remarks=(*cine.remarks, *blank_images(cine.volume.array, across)))
 
 
+def read_heart(path: str | Path, *, slice_axis: str | None = None) -> Cine:
+    """The cine at a path as `read_cine` has it, or where it holds one phase that: its volume is 3D then.
+
+    A folder of one phase is one of DICOM slices. Raises InputError.
+    """
+    path = Path(path)
+    try:
+        return read_cine(path, slice_axis=slice_axis)
+    except OnePhaseError:
+        if not path.is_dir():
+            return Cine(read_volume(path))
+    with reading(path):
+        volume, patient = read_dicom_folder(path)
+    check_image(volume, path.name)
+    return Cine(volume, **vars(patient))
+
+
 def of_volume(volume: Volume, name: str) -> Cine:
     """A cine of which only the volume is known: the heart rate is taken from its times where these can be a whole beat.
 
     Raises InputError for one phase.
     """
     if volume.array.ndim != 4:
-        raise InputError(f"{name} holds one phase only. {_ONE_PHASE}")
+        raise OnePhaseError(f"{name} holds one phase only. {_ONE_PHASE}")
     if volume.frame_times is None:
         text = "No times of the phases are stored, so the heart rate and the speed of filling are unknown."
         return Cine(volume, remarks=(Flag("times_missing", "note", text),))

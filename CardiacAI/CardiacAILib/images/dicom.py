@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from .dicom_scan import PARALLEL, Scan, axes, pixels, require_images, scan, series_numbers, title
+from .patient import Patient, patient_of
 from .volume import Volume
 
 #: Steps between slices may differ from their mean by this share of it, or by this many millimetres.
@@ -23,8 +24,8 @@ MULTI_FRAME = (
 _ALIKE = {"Rows": 0, "Columns": 0, "PixelSpacing": 1e-3, "ImageOrientationPatient": PARALLEL}
 
 
-def read_dicom_folder(folder: Path) -> Volume:
-    """The stack in a folder, its subfolders included. Raises InputError, OSError.
+def read_dicom_folder(folder: Path) -> tuple[Volume, Patient]:
+    """The stack in a folder, its subfolders included, and whose it is. Raises InputError, OSError.
 
     Slices are ordered along their normal, and their spacing is the distance between positions, never SliceThickness.
     """
@@ -43,7 +44,7 @@ def read_dicom_folder(folder: Path) -> Volume:
     order = np.argsort(depths, kind="stable")
     stack = [stack[n] for n in order]
     _require_one_phase(stack, depths[order])
-    return Volume(array=np.stack([pixels(header) for header in stack]), **grid(stack))
+    return Volume(array=np.stack([pixels(header) for header in stack]), **grid(stack)), patient_of(stack[0])
 
 
 def grid(stack: Sequence) -> dict:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, OnePhaseError
 from ..flags import Flag
 from .cine import PLAUSIBLE_RATE, Cine, file_names, imaged_time, rate_from_times
 from .dicom import MULTI_FRAME, grid
 from .dicom_phases import missing, without_copies
 from .dicom_scan import Scan, number, pixels, require_images, rescale, scan, stored_type, title
 from .dicom_slices import MULTI_FRAME_SERIES, ONE_IMAGE, CineSlice, Left, cine_slices, listed
+from .patient import date, patient_of, plausible
 from .short_axis import FEWEST_SLICES, OFF_AXIS, Choice, Stack, choose
 from .volume import Volume
 
@@ -36,7 +37,7 @@ def read_dicom_cine(folder: Path) -> Cine:
     left += choice.left
     remarks += choice.remarks
     if choice.stack is None:
-        raise InputError(_no_stack(folder, left, found, bool(slices)))
+        raise _no_stack(folder, left, found, bool(slices))
     _require_one_study(folder, choice)
     stack, copies = without_copies(choice.stack)
     remarks += [*copies, *_damage(found, stack.phases)]
@@ -46,14 +47,11 @@ def read_dicom_cine(folder: Path) -> Cine:
         raise InputError(f"{error} Taken: {stack.name}. Left alone: {listed(left) or 'nothing'}.") from None
     clock = _clock(stack)
     orders = [_order(part, stack.phases, clock) for part in stack.slices]
-    first = stack.slices[0].images[0]
     return Cine(
         volume=Volume(_pixels(stack, orders), **geometry, frame_times=clock.times),
         heart_rate=clock.rate,
-        height=_height(first),
-        weight=_plausible(number(first, "PatientWeight"), 1, 500),
         remarks=(*remarks, *_uneven(stack), *clock.remarks, *_left_alone(stack, left, found)),
-        identifiers=_identifiers(first),
+        **vars(patient_of(stack.slices[0].images[0])),
     )
 
 
@@ -107,7 +105,7 @@ def _rate(part: CineSlice) -> float | None:
     """Beats per minute while a slice was acquired, by its headers."""
     first = part.images[0]
     rate, interval = number(first, "HeartRate"), number(first, "NominalInterval")
-    return _plausible(rate, *PLAUSIBLE_RATE) or (_plausible(60000 / interval, *PLAUSIBLE_RATE) if interval else None)
+    return plausible(rate, *PLAUSIBLE_RATE) or (plausible(60000 / interval, *PLAUSIBLE_RATE) if interval else None)
 
 
 def _period(part: CineSlice) -> float:
@@ -218,14 +216,14 @@ def _damage(found: Scan, phases: int):
     )
 
 
-def _no_stack(folder: Path, left: list[Left], found: Scan, beating: bool) -> str:
+def _no_stack(folder: Path, left: list[Left], found: Scan, beating: bool) -> InputError:
     if found.damaged and not left:
-        return f"{next(iter(found.damaged.values()))} Export the series again."
+        return InputError(f"{next(iter(found.damaged.values()))} Export the series again.")
     if any(item.why == MULTI_FRAME_SERIES for item in left):
         item = next(item for item in left if item.why == MULTI_FRAME_SERIES)
-        return f"{Path(item.images[0].filename).name} is {MULTI_FRAME} and pass that."
+        return InputError(f"{Path(item.images[0].filename).name} is {MULTI_FRAME} and pass that.")
     if not beating and any(item.why == ONE_IMAGE for item in left):
-        return (
+        return OnePhaseError(
             f"{folder.name} holds one phase only: {listed(left)}. A cine has several at each slice position; "
             "for one phase use `cardiacai segment`."
         )
@@ -241,7 +239,7 @@ def _no_stack(folder: Path, left: list[Left], found: Scan, beating: bool) -> str
         )
     else:
         remedy = "Pass the folder of the whole study."
-    return (
+    return InputError(
         f"{folder.name} holds no short-axis cine, that is {FEWEST_SLICES} or more parallel slices of several phases "
         f"across the heart's long axis. Found: {listed(left)}. {remedy}"
     )
@@ -254,37 +252,8 @@ def _require_one_study(folder: Path, choice: Choice) -> None:
         raise InputError(f"{folder.name} holds short-axis cines of {len(patients)} patients. Pass the folder of one.")
     studies = {str(stack.images[0].get("StudyInstanceUID")) for stack in stacks}
     if len(studies) > 1:  # anonymised patients may share one name
-        lines = (f"  {_date(stack.images[0], 'StudyDate') or 'no date'}: {stack.name}\n" for stack in stacks)
+        lines = (f"  {date(stack.images[0], 'StudyDate') or 'no date'}: {stack.name}\n" for stack in stacks)
         raise InputError(
             f"{folder.name} holds short-axis cines of {len(studies)} studies:\n{''.join(sorted(lines))}"
             "Pass a folder with the images of one study."
         )
-
-
-# The patient
-
-
-def _plausible(value: float | None, low: float, high: float) -> float | None:
-    return value if value is not None and low <= value <= high else None
-
-
-def _height(header) -> float | None:
-    """Metres; some sites enter centimetres."""
-    size = number(header, "PatientSize")
-    return _plausible(size, 0.3, 2.6) or (_plausible(size / 100, 0.3, 2.6) if size else None)
-
-
-def _date(header, tag: str) -> str:
-    text = str(header.get(tag) or "")
-    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
-
-
-def _identifiers(header) -> dict[str, str]:
-    name = str(header.get("PatientName") or "").strip("^ ").replace("^", " ")
-    values = {
-        "Patient name": " ".join(name.split()),
-        "Patient ID": str(header.get("PatientID") or "").strip(),
-        "Birth date": _date(header, "PatientBirthDate"),
-        "Study date": _date(header, "StudyDate"),
-    }
-    return {key: value for key, value in values.items() if value}

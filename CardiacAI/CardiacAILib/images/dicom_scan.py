@@ -27,7 +27,7 @@ _TAGS = (
     "FloatPixelData", "DoubleFloatPixelData", "TriggerTime", "NominalInterval", "AcquisitionNumber",
     "HeartRate", "TemporalPositionIdentifier", "EchoTime", "InversionTime", "AcquisitionDateTime", "AcquisitionDate",
     "AcquisitionTime", "ContentTime", "SeriesTime", "StudyDate", "PatientName", "PatientID", "PatientBirthDate",
-    "PatientSize", "PatientWeight",
+    "PatientSize", "PatientWeight", "PatientSex",
 )  # fmt: skip
 _PIXEL_DATA = 0x7FE00010
 #: Longer values stay in the file: only pixels are longer.

@@ -23,7 +23,7 @@ def read_volume(path: str | Path) -> Volume:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise InputError(f"{path} is neither a file nor a folder. Pass an image file or a folder of DICOM slices.")
     with reading(path):
-        volume = read_dicom_folder(path) if path.is_dir() else read_file(path)
+        volume = read_dicom_folder(path)[0] if path.is_dir() else read_file(path)
     check_image(volume, path.name)
     return volume
 

@@ -18,15 +18,15 @@ def terminology_entry(structure: Structure) -> str:
     return f"{TERMINOLOGY_CONTEXT}~SCT^123037004^Anatomical Structure~{meaning}~^^~~^^~^^"
 
 
-def segmentation_header(labels: Volume) -> dict[str, str]:
-    """NRRD key-value pairs for a labelmap (k, j, i). Every structure is listed, found or not."""
+def segmentation_header(labels: Volume, structures: tuple[Structure, ...] = STRUCTURES) -> dict[str, str]:
+    """NRRD key-value pairs for a labelmap (k, j, i). Every one of the structures is listed, found or not."""
     header = {
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
         "Segmentation_ConversionParameters": f"Reference image geometry|{_geometry(labels)}|Source image&",
     }
-    for number, structure in enumerate(STRUCTURES):
+    for number, structure in enumerate(structures):
         values = {
             "ID": structure.key,
             "Name": structure.name,

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ..errors import CardiacAIError, OutputError
+from ..labels import STRUCTURES, Structure
 from . import itk
 from .reader import read_file
 from .segmentation_header import segmentation_header
@@ -42,16 +43,16 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def write_labels(labels: Volume, path: str | Path) -> None:
+def write_labels(labels: Volume, path: str | Path, structures: tuple[Structure, ...] = STRUCTURES) -> None:
     """Writes a labelmap: `.nii.gz`, `.nii`, `.nrrd` or `.mha` by ending; `.seg.nrrd` is a segmentation for Slicer.
 
-    labels: uint8 (k, j, i), or of a cine (t, k, j, i), with the values of `labels.STRUCTURES`. Raises OutputError.
+    labels: uint8 (k, j, i), or of a cine (t, k, j, i). structures: that a segmentation lists. Raises OutputError.
     """
     path = Path(path)
     segmentation = path.name.lower().endswith(".seg.nrrd")
     if labels.array.dtype != np.uint8 or labels.array.ndim not in ((3,) if segmentation else (3, 4)):
         raise ValueError(f"labels are 3D or 4D uint8, not {labels.array.ndim}D {labels.array.dtype}")
-    write_volume(labels, path, segmentation_header(labels) if segmentation else {})
+    write_volume(labels, path, segmentation_header(labels, structures) if segmentation else {})
 
 
 def write_volume(volume: Volume, path: str | Path, header: Mapping[str, str] = MappingProxyType({})) -> None:
