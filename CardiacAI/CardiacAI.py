@@ -62,6 +62,7 @@ class CardiacAIWidget(ScriptedLoadableModuleWidget):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = CardiacAILogic()
         self.ui.segmentButton.connect("clicked(bool)", self.onSegmentButton)
+        self.ui.massButton.connect("clicked(bool)", self.onMassButton)
         self.ui.demoButton.connect("clicked(bool)", self.onDemoButton)
         self.ui.demoCineButton.connect("clicked(bool)", self.onDemoCineButton)
         self.ui.installButton.connect("clicked(bool)", self.onInstallButton)
@@ -98,6 +99,9 @@ class CardiacAIWidget(ScriptedLoadableModuleWidget):
 
     def onSegmentButton(self) -> None:
         slicer.util.selectModule("CardiacAISegment")
+
+    def onMassButton(self) -> None:
+        slicer.util.selectModule("CardiacAIMass")
 
     def onDemoButton(self) -> None:
         with slicer.util.tryWithErrorDisplay(_("The demo heart could not be made."), waitCursor=True):
@@ -177,7 +181,7 @@ class CardiacAILogic(ScriptedLoadableModuleLogic):
         return _("Best first:") + f"<ul>{''.join(lines)}</ul>"
 
     def headlessWords(self) -> list[str]:
-        """What starts this Slicer with the batch script; `segment` or `function`, input and output come after it."""
+        """What starts this Slicer with the batch script; then `segment`, `function` or `mass`, input, output."""
         script = os.path.join(os.path.dirname(slicer.modules.cardiacai.path), "Scripts", "CardiacAIBatch.py")
         executable = slicer.app.launcherExecutableFilePath or slicer.app.applicationFilePath()
         executable, script = os.path.normpath(executable), os.path.normpath(script)

@@ -1,1 +1,1 @@
-"""Parts of the module Cardiac AI: the accelerator's installation and the self tests of both panels."""
+"""Parts of the module Cardiac AI, and what the panels share: jobs, choices, terms, a panel's frame, self tests."""

@@ -1,6 +1,7 @@
 """What the self tests inside Slicer share: waiting without a running event loop, hearts, consent, panels."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from unittest import mock
@@ -28,6 +29,24 @@ def openPanel(name: str):
     widget = slicer.util.getModuleWidget(name)
     widget.enter()
     return widget
+
+
+@contextlib.contextmanager
+def jobPanel(name: str, accepted: bool = True):
+    """The opened panel of a module that runs jobs, set to the engine that is always there. accepted: the terms."""
+    widget = openPanel(name)
+    widget.initializeParameterNode()
+    engines = widget.ui.engineComboBox
+    engines.currentIndex = next(n for n in range(engines.count) if engines.itemText(n).startswith("NumPy"))
+    with terms(accepted):
+        yield widget
+    widget.logic.cancel()
+
+
+def select(widget, volumeNode) -> None:
+    """Chooses the input, as by hand."""
+    widget.ui.inputSelector.setCurrentNode(volumeNode)
+    slicer.app.processEvents()
 
 
 def heart(name: str = "heart", seed: int = 0):
@@ -73,3 +92,13 @@ def terms(accepted: bool):
 def count(nodeClass: str) -> int:
     """How many nodes of a class are in the scene."""
     return slicer.mrmlScene.GetNumberOfNodesByClass(nodeClass)
+
+
+def saveScreenshot(name: str) -> None:
+    """The whole window, where there is one and CARDIACAI_SCREENSHOTS names a folder."""
+    folder, window = os.environ.get("CARDIACAI_SCREENSHOTS"), slicer.util.mainWindow()
+    if folder and window:
+        for _ in range(20):
+            slicer.app.processEvents()
+            time.sleep(0.05)
+        window.grab().save(os.path.join(folder, name))

@@ -1,4 +1,4 @@
-"""The process in which Slicer's inference runs: it loads a model once and serves job after job.
+"""The process in which Slicer's inference runs: it loads its models once and serves job after job.
 
 A crash here leaves the scene unharmed, and a job can always be stopped. Started by `worker_client.WorkerClient`; it
 speaks JSON, one object a line, commands on stdin and events on stdout. Arrays go through .npy files in a folder that
@@ -7,6 +7,9 @@ the client owns and removes; a file belongs to the client from the moment an eve
 Commands:
     {"do": "segment" | "function", "id", "image": file, "geometry", "model", "engine", "precision", "slice_axis"}
         segment: one phase, image (k, j, i). function: a whole cine, image (t, k, j, i), mapped rather than loaded.
+    {"do": "mass", ..., "models", "body", "sex", "calibration", "cine", "ed"}
+        as segment, with models by way. body: {"height", "weight"} or null. calibration: file or null. cine: null, or
+        what is known of it (`cine_values`): the image is a cine's then, and ed its phase (from 0), null to find it.
     {"do": "cancel", "ids": [...]}
 Closing stdin ends the process, in the middle of a job too.
 Events:
@@ -14,7 +17,8 @@ Events:
     {"event": "progress", "id", "fraction", "text"}
     {"event": "phase", "id", "index", "labels": file}: of a function job, as each phase becomes final, in any order.
     {"event": "result", "id", "measurements", "flags", "provenance"}, with "labels": file for a segment job; those of a
-        function job have all been told by then.
+        function job have all been told by then. Of a mass job also "second_labels": file, and the rest of
+        `mass_record.values_of`.
     {"event": "error", "id", "kind", "message", "details"}; kind: a class in `errors`, "" for a bug. "Cancelled" ends a
         cancelled job.
 """
@@ -44,23 +48,28 @@ Job = Callable[[dict, Path, Progress, Tell], dict]
 
 
 class Jobs:
-    """Does "segment" and "function" commands. The engine of the last one stays loaded."""
+    """Does "segment", "function" and "mass". Models stay loaded until another engine or precision is wanted."""
 
     def __init__(self):
-        self._key, self._engine = None, None
+        self._key, self._engines = None, {}
 
     def __call__(self, command: dict, folder: Path, progress: Progress, tell: Tell) -> dict:
         """command and what is told and returned: see the module."""
         import numpy as np
 
-        from .segment import segment, segment_cine
-
         # A map, not a copy: of a cine, only the phase at hand is in memory.
         array = np.asarray(np.load(folder / command["image"], mmap_mode="r", allow_pickle=False))
         volume = volume_of(array, command["geometry"])
         progress(0.0, "Loading the model")
-        engine, number = self._open(command), command["id"]
         options = {"slice_axis": command["slice_axis"], "progress": progress}
+        if command["do"] == "mass":
+            return self._weigh(command, volume, folder, options)
+        return self._segment(command, volume, folder, tell, options)
+
+    def _segment(self, command: dict, volume, folder: Path, tell: Tell, options: dict) -> dict:
+        from .segment import segment, segment_cine
+
+        engine, number = self._open(command, command["model"]), command["id"]
 
         def on_phase(index: int, labels) -> None:
             name = write_labels(folder, f"{number}-{index}", labels)
@@ -77,18 +86,40 @@ class Jobs:
             "provenance": result.provenance,
         }
 
-    def _open(self, command: dict):
+    def _weigh(self, command: dict, volume, folder: Path, options: dict) -> dict:
+        from . import calibration
+        from .function import Body
+        from .mass import weigh, weigh_cine
+        from .mass_record import values_of
+
+        engines = {way: self._open(command, model) for way, model in command["models"].items()}
+        options |= {
+            "body": Body(**command["body"]) if command["body"] else None,
+            "sex": command["sex"],
+            "calibration": calibration.load(Path(command["calibration"])) if command["calibration"] else None,
+        }
+        if command["cine"]:
+            result = weigh_cine(cine_of(volume, command["cine"]), engines, ed=command["ed"], **options)
+        else:
+            result = weigh(volume, engines, **options)
+        number = command["id"]
+        return values_of(result) | {
+            "labels": write_labels(folder, f"{number}-labels", result.labels.array),
+            "second_labels": write_labels(folder, f"{number}-second_labels", result.second_labels.array),
+        }
+
+    def _open(self, command: dict, model: str):
         from .engines import available_engines, load_model, open_engine
 
         importlib.invalidate_caches()  # an engine may have been installed or removed since the last job
         engines = tuple(info.name for info in available_engines() if info.available)
-        model, engine, precision = (command[name] for name in ("model", "engine", "precision"))
-        key = (model, engine, precision, engines)
-        if key != self._key:
-            self._key, self._engine = None, None  # free the old one before the new one takes memory
-            self._engine = open_engine(load_model(model), engine, precision)
-            self._key = key
-        return self._engine
+        engine, precision = command["engine"], command["precision"]
+        if self._key != (engine, precision, engines):
+            self._engines.clear()  # free the old ones before a new one takes memory
+            self._key = engine, precision, engines
+        if model not in self._engines:
+            self._engines[model] = open_engine(load_model(model), engine, precision)
+        return self._engines[model]
 
 
 def write_labels(folder: Path, name: str, labels) -> str:
@@ -125,6 +156,20 @@ def volume_of(array, geometry: dict):
         frame_times=None if times is None else tuple(times),
         oriented=geometry["oriented"],
     )
+
+
+def cine_values(cine) -> dict:
+    """What is known of a `Cine` besides its volume, and not who it is, as JSON values; `cine_of` is the way back."""
+    known = {key: getattr(cine, key) for key in ("heart_rate", "height", "weight", "sex")}
+    return known | {"remarks": [asdict(remark) for remark in cine.remarks]}
+
+
+def cine_of(volume, values: dict):
+    """A `Cine` from its volume and what `cine_values` said."""
+    from .flags import Flag
+    from .images.cine import Cine
+
+    return Cine(volume, **values | {"remarks": tuple(Flag(**remark) for remark in values["remarks"])})
 
 
 class Worker:

@@ -6,7 +6,8 @@ Nothing here blocks longer than it takes to write an image to a temporary folder
 import queue
 import sys
 import weakref
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ from . import errors
 from .engines import model_folder
 from .errors import Cancelled, CardiacAIError, EngineError, OutputError
 from .flags import Flag
+from .function import Body
+from .images.cine import Cine
 from .images.volume import Volume
+from .mass import MODELS, LVMass
+from .mass_record import mass_of
 from .measure import Measurement
 from .segment import Segmentation
-from .worker import geometry_of
+from .worker import cine_values, geometry_of
 from .worker_process import WorkerProcess, remove_stale_folders
 
 
@@ -36,16 +41,19 @@ class Event:
     text: str = ""
     index: int | None = None
     labels: np.ndarray | None = None
-    result: Segmentation | None = None
+    result: Segmentation | LVMass | None = None
     error: CardiacAIError | None = None
     details: str = ""
 
 
 class _Job:
-    """A job under way. labels: on the volume's grid, as far as they have arrived; missing: phases still to come."""
+    """A job under way. read: makes its result of the message; phases: how many are still to come, one by one.
 
-    def __init__(self, volume: Volume, phases: int):
-        self.volume, self.missing = volume, set(range(phases))
+    labels: those of the phases, on the volume's grid, as far as they have arrived; missing: phases still to come.
+    """
+
+    def __init__(self, volume: Volume, read: Callable[["_Job", dict], Segmentation | LVMass], phases: int = 0):
+        self.volume, self.read, self.missing = volume, read, set(range(phases))
         self.labels = np.zeros(volume.array.shape, np.uint8) if phases else None
 
     def take(self, index: int, labels: np.ndarray) -> np.ndarray:
@@ -109,7 +117,7 @@ class WorkerClient:
         model: folder or name of a shipped one. The rest: see `engines.open_engine` and `segment.segment`.
         Raises EngineError when no process can be started, OutputError when the image cannot be written for it.
         """
-        return self._submit("segment", _Job(volume, 0), model, engine, precision, slice_axis)
+        return self._submit("segment", _Job(volume, _segmentation), engine, precision, slice_axis, model=_at(model))
 
     def function(
         self,
@@ -124,7 +132,41 @@ class WorkerClient:
 
         Its phases are told one by one; the result holds the labels of all, flags and provenance, but no measurements.
         """
-        return self._submit("function", _Job(volume, len(volume.array)), model, engine, precision, slice_axis)
+        job = _Job(volume, _segmentation, len(volume.array))
+        return self._submit("function", job, engine, precision, slice_axis, model=_at(model))
+
+    def mass(
+        self,
+        image: Volume | Cine,
+        *,
+        models: Mapping[str, str] = MODELS,
+        engine: str = "auto",
+        precision: str = "f32",
+        slice_axis: str | None = None,
+        ed: int | None = None,
+        body: Body | None = None,
+        sex: str | None = None,
+        calibration: str | Path | None = None,
+    ) -> int:
+        """Sends a stack, or a cine, off to be weighed and returns the job's number; its result is an `LVMass`.
+
+        models: folder or name by way, of all of `mass.WAYS`. ed: a cine's phase (from 0); None: it is found.
+        calibration: a file. body, sex: see `mass.weigh` and `mass.weigh_cine`. The rest is as for `segment`.
+        """
+        cine = image if isinstance(image, Cine) else None
+        return self._submit(
+            "mass",
+            _Job(cine.volume if cine else image, _mass),
+            engine,
+            precision,
+            slice_axis,
+            models={way: _at(model) for way, model in models.items()},
+            ed=ed,
+            body=asdict(body) if body else None,
+            sex=sex,
+            calibration=str(Path(calibration).absolute()) if calibration else None,
+            cine=cine_values(cine) if cine else None,
+        )
 
     def poll(self) -> list[Event]:
         """What happened since the last call; never waits."""
@@ -155,7 +197,8 @@ class WorkerClient:
         self._end_cancelled()
         self._forget_process()
 
-    def _submit(self, what: str, job: _Job, model: str, engine: str, precision: str, slice_axis: str | None) -> int:
+    def _submit(self, what: str, job: _Job, engine: str, precision: str, slice_axis: str | None, **more) -> int:
+        """more: of the command, JSON values."""
         self._events = self.poll()  # what a process that has died meanwhile left to say
         if self._process and not self._process.folder.is_dir():  # a cleaner of temporary files was there
             self._events += self._end_all(OutputError("The job's temporary folder was removed. Start it again."))
@@ -164,17 +207,16 @@ class WorkerClient:
             self._forget_process()
         self.start()
         self._last += 1
-        folder = model_folder(model)  # absolute: the process runs elsewhere
         number = self._last
         command = {
             "id": number,
             "do": what,
             "image": f"{number}.npy",
             "geometry": geometry_of(job.volume),
-            "model": str(folder if folder.is_dir() else model),
             "engine": engine,
             "precision": precision,
             "slice_axis": slice_axis,
+            **more,
         }
         self._process.submit(command, job.volume.array)
         self._jobs[number] = job
@@ -212,11 +254,11 @@ class WorkerClient:
             return [Event("phase", number, index=index, labels=job.take(index, message["labels"]))]
         del self._jobs[number]
         if kind == "result" and not job.missing:
-            return [Event("result", number, 1.0, result=_segmentation(job, message))]
+            return [Event("result", number, 1.0, result=job.read(job, message))]
         if kind == "result":
             error = EngineError(f"{len(job.missing)} phases did not arrive. Start the job again.")
         else:
-            error = getattr(errors, message["kind"] or "CardiacAIError")(message["message"])
+            error = getattr(errors, message["kind"], CardiacAIError)(message["message"])
         return [Event("error", number, error=error, details=message.get("details", ""))]
 
 
@@ -227,6 +269,18 @@ def _segmentation(job: _Job, message: dict) -> Segmentation:
         flags=tuple(Flag(**values) for values in message["flags"]),
         provenance=message["provenance"],
     )
+
+
+def _mass(job: _Job, message: dict) -> LVMass:
+    """Its labels are of one phase, whatever was sent."""
+    labels, second = (replace(job.volume, array=message[key], frame_times=None) for key in ("labels", "second_labels"))
+    return mass_of(message, labels, second)
+
+
+def _at(model: str) -> str:
+    """A model as the process finds it, which runs in another folder."""
+    folder = model_folder(model)
+    return str(folder if folder.is_dir() else model)
 
 
 def _last_words(code: int, stderr: str) -> str:

@@ -21,6 +21,8 @@ CANCEL_SECONDS = 2.0
 #: Temporary folders this old were left by a session that could not clean up.
 _STALE_SECONDS = 24 * 3600
 _PREFIX = "cardiacai-worker-"
+#: What in a message may name a file that holds an array.
+_ARRAYS = ("labels", "second_labels")
 
 
 class WorkerProcess:
@@ -120,21 +122,23 @@ class WorkerProcess:
         self.messages.put({"event": "end", "code": code, "stderr": "".join(self._stderr)})
 
     def _take_files(self, message: dict) -> dict:
-        """The message with its array, or the error of a job whose array cannot be read.
+        """The message with its arrays, or the error of a job whose arrays cannot be read.
 
         Arrays are read as soon as they are announced, so that nothing of a patient lies about longer than needed.
         """
         import numpy as np
 
-        ended, number, name = message["event"] in ("result", "error"), message.get("id"), message.get("labels")
-        if name:
-            try:
-                message["labels"] = np.load(self.folder / name, allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
-                text = f"The result cannot be read from {self.folder}: {error}. Start the job again."
-                message = {"event": "error", "id": number, "kind": "OutputError", "message": text}
-                if not ended:  # nobody wants its other phases
-                    self._send({"do": "cancel", "ids": [number]})
+        ended, number = message["event"] in ("result", "error"), message.get("id")
+        named = {key: message[key] for key in _ARRAYS if message.get(key)}
+        try:
+            for key, name in named.items():
+                message[key] = np.load(self.folder / name, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            text = f"The result cannot be read from {self.folder}: {error}. Start the job again."
+            message = {"event": "error", "id": number, "kind": "OutputError", "message": text}
+            if not ended:  # nobody wants its other phases
+                self._send({"do": "cancel", "ids": [number]})
+        for name in named.values():
             self._remove(name)
         if ended:
             with self._lock:

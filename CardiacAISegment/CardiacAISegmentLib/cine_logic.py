@@ -194,36 +194,6 @@ class CineJob:
         return CineResult(sequence, browser, volumeNode, node, segmentationNode)
 
 
-def recordPatient(sequence, **known: float | None) -> None:
-    """Keeps what a reader says of the patient with the cine. known: of `patient`; None: unknown."""
-    from CardiacAILib.mrml import sequences
-
-    attributes = {"height": sequences.HEIGHT, "weight": sequences.WEIGHT, "heartRate": sequences.HEART_RATE}
-    for name, value in known.items():
-        if value:
-            sequence.SetAttribute(attributes[name], repr(float(value)))
-        else:
-            sequence.RemoveAttribute(attributes[name])
-    if known.get("heartRate"):
-        remarks = json.loads(sequence.GetAttribute(sequences.REMARKS) or "[]")
-        told = [remark for remark in remarks if not remark["code"].startswith("heart_rate")]
-        if told != remarks:
-            sequence.SetAttribute(sequences.REMARKS, json.dumps(told))
-
-
-def patient(sequence) -> dict[str, float | None]:
-    """What is known: "height" in meters, "weight" in kilograms, "heartRate" in beats per minute; None where unknown."""
-    from CardiacAILib.errors import InputError
-    from CardiacAILib.images.cine import Cine
-    from CardiacAILib.mrml.sequences import empty_cine
-
-    try:
-        cine = empty_cine(sequence)
-    except InputError:  # told when somebody presses Apply
-        cine = Cine(None)
-    return {"height": cine.height, "weight": cine.weight, "heartRate": cine.heart_rate}
-
-
 def bullseye(segmentsNode, width: int = 320) -> bytes:
     """PNG of the wall thickening in the 16 segments. segmentsNode: `mrml.FunctionNodes.segments`. width: pixels."""
     from CardiacAILib.report.bullseye import Bullseye, bullseye_png

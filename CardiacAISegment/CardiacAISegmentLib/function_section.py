@@ -1,12 +1,12 @@
 """The part of the panel that only a cine has: its phases, its patient, and its numbers after edits."""
 
-import contextlib
-
 import qt
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .cine_logic import Choices, patient
+from CardiacAIHomeLib.patient import PatientBoxes, silent
+
+from .cine_logic import Choices
 
 #: Edits come in strokes: numbers follow when none has come for so many milliseconds.
 SETTLED_MS = 700
@@ -32,8 +32,7 @@ class FunctionSection(VTKObservationMixin):
         self._timer.connect("timeout()", self.onEditsSettled)
         for box in (ui.edSpinBox, ui.esSpinBox):
             box.connect("valueChanged(int)", self.onPhaseChosen)
-        for box in (ui.heightSpinBox, ui.weightSpinBox, ui.heartRateSpinBox):
-            box.connect("valueChanged(double)", self.onPatientChanged)
+        self._patient = PatientBoxes(ui, self.onPatientChanged)
         ui.automaticCheckBox.connect("toggled(bool)", self.onChoiceToggled)
         ui.swapCheckBox.connect("toggled(bool)", self.onChoiceToggled)
         ui.edShowButton.connect("clicked(bool)", self.onShowEndDiastole)
@@ -59,7 +58,7 @@ class FunctionSection(VTKObservationMixin):
         self._sequence, self._running, self._updating = sequence, running, updating
         self.ui.functionCollapsibleButton.visible = sequence is not None or result is not None
         self.ui.functionCollapsibleButton.enabled = not running
-        self._showPatient(result.sequence if result else sequence)
+        self._patient.show(result.sequence if result else sequence)
         if result != self._result or ended:
             self._result = result
             self._watch()
@@ -68,7 +67,7 @@ class FunctionSection(VTKObservationMixin):
         self._showNumbers()
 
     def onPhaseChosen(self, value: int) -> None:
-        with _silent(self.ui.automaticCheckBox):
+        with silent(self.ui.automaticCheckBox):
             self.ui.automaticCheckBox.checked = False
         self.onChoiceToggled()
 
@@ -79,15 +78,8 @@ class FunctionSection(VTKObservationMixin):
         with self._errorsShown():
             self._summarise(Choices(*phases, self.ui.swapCheckBox.checked))
 
-    def onPatientChanged(self, value: float) -> None:
-        """Height, weight and heart rate stay with the cine; they may be known before there is any result."""
-        sequence = self._result.sequence if self._result else self._sequence
-        if sequence is None:
-            return
-        known = patient(sequence)
-        for name, box, factor in self._patientBoxes():
-            if box.value != _shown(known[name], factor, box):
-                self.logic.recordPatient(sequence, **{name: box.value / factor or None})
+    def onPatientChanged(self) -> None:
+        """Height, weight and heart rate may be known before there is any result."""
         if self._result:
             with self._errorsShown():
                 self._summarise(self._result.choices)
@@ -134,17 +126,6 @@ class FunctionSection(VTKObservationMixin):
         for n in range(events.GetNumberOfValues()):
             self.addObserver(self._result.segmentationNode, events.GetValue(n), self.onSegmentationModified)
 
-    def _showPatient(self, sequence) -> None:
-        known = patient(sequence) if sequence else {}
-        for name, box, factor in self._patientBoxes():
-            with _silent(box):
-                box.value = _shown(known.get(name), factor, box)
-
-    def _patientBoxes(self):
-        """Name of the value, its widget, and how many of the widget's units are one of the value's."""
-        ui = self.ui
-        return ("height", ui.heightSpinBox, 100), ("weight", ui.weightSpinBox, 1), ("heartRate", ui.heartRateSpinBox, 1)
-
     def _showNumbers(self) -> None:
         """Phases and choices of the result."""
         from CardiacAILib.mrml import recorded_phases
@@ -155,26 +136,11 @@ class FunctionSection(VTKObservationMixin):
         ui.automaticCheckBox.enabled = ui.swapCheckBox.enabled = result is not None
         phases = recorded_phases(result.segmentationSequence) if result else (0, 0)
         for box, phase in zip((ui.edSpinBox, ui.esSpinBox), phases, strict=True):
-            with _silent(box):
+            with silent(box):
                 box.maximum = result.sequence.GetNumberOfDataNodes() if result else 1
                 box.suffix = _(" of {count}").format(count=box.maximum) if result else ""
                 box.value = phase + 1
         choices = result.choices if result else Choices()
-        with _silent(ui.automaticCheckBox), _silent(ui.swapCheckBox):
+        with silent(ui.automaticCheckBox), silent(ui.swapCheckBox):
             ui.automaticCheckBox.checked = choices.ed is None
             ui.swapCheckBox.checked = choices.swapInsertions
-
-
-@contextlib.contextmanager
-def _silent(widget):
-    """Changes to a widget that the user did not make."""
-    before = widget.blockSignals(True)
-    try:
-        yield
-    finally:
-        widget.blockSignals(before)
-
-
-def _shown(value: float | None, factor: int, box) -> float:
-    """What a spin box shows of a value; 0 is shown as unknown."""
-    return round(factor * (value or 0.0), box.decimals)

@@ -1,23 +1,20 @@
 """Segmentation of a volume or of a cine, without any GUI: for the panel, for scripts and for other modules."""
 
-import os
-import shutil
-import sys
-import time
 from collections.abc import Callable
 
-import slicer
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from .cine_logic import Choices, CineJob, CineResult, recordPatient, summarise
+from CardiacAIHomeLib import patient
+from CardiacAIHomeLib.job_logic import JobLogic
+
+from .cine_logic import Choices, CineJob, CineResult, summarise
 from .parameters import CardiacAISegmentParameterNode
 from .phase_logic import PhaseJob, measureAgain
 
 DEFAULT_MODEL = "cine_short_axis"
 
 
-class CardiacAISegmentLogic(ScriptedLoadableModuleLogic):
+class CardiacAISegmentLogic(JobLogic):
     """Segments volumes and cines in a process of its own, so that neither a crash nor a long job touches the scene.
 
     In a script::
@@ -29,12 +26,6 @@ class CardiacAISegmentLogic(ScriptedLoadableModuleLogic):
         segmentationNode, nodes, result = logic.processCine(cineNode)
     """
 
-    def __init__(self, client=None) -> None:
-        """client: a `CardiacAILib.worker_client.WorkerClient`; by default one that is made on first use."""
-        ScriptedLoadableModuleLogic.__init__(self)
-        self._client = client
-        self._job: PhaseJob | CineJob | None = None
-
     def getParameterNode(self) -> CardiacAISegmentParameterNode:
         """The module's parameters in the current scene."""
         return CardiacAISegmentParameterNode(super().getParameterNode())
@@ -42,14 +33,7 @@ class CardiacAISegmentLogic(ScriptedLoadableModuleLogic):
     @staticmethod
     def loadModel(name: str = DEFAULT_MODEL):
         """The `engines.Model` of this name. Raises ModelError."""
-        from CardiacAILib.engines import load_model
-
-        return load_model(name)
-
-    @property
-    def isRunning(self) -> bool:
-        """Whether a job was started and has not ended."""
-        return self._job is not None
+        return JobLogic.loadModel(name)
 
     def process(
         self,
@@ -121,7 +105,7 @@ class CardiacAISegmentLogic(ScriptedLoadableModuleLogic):
         from CardiacAILib.mrml import volume_from_node
 
         volume = volume_from_node(volumeNode)
-        worker = self._worker(model)
+        worker = self._worker([model])
         number = worker.segment(volume, model=model, engine=engine, precision=precision, slice_axis=sliceAxis)
         self._job = PhaseJob(
             number,
@@ -158,7 +142,7 @@ class CardiacAISegmentLogic(ScriptedLoadableModuleLogic):
 
         sequence = self._sequence(cineNode)
         cine = mrml.cine_from_sequence(sequence)
-        worker = self._worker(model)
+        worker = self._worker([model])
         number = worker.function(cine.volume, model=model, engine=engine, precision=precision, slice_axis=sliceAxis)
         self._job = CineJob(
             number,
@@ -172,40 +156,6 @@ class CardiacAISegmentLogic(ScriptedLoadableModuleLogic):
             onDone,
             onError,
         )
-
-    def poll(self) -> None:
-        """Hears what the process has said; calls the callbacks. Never waits."""
-        self._hear()
-
-    def cancel(self, keepPhases: bool = True) -> None:
-        """Ends the job at once; its onError is told so with `errors.Cancelled`. keepPhases: see `startCine`."""
-        if self._job:
-            self._client.cancel()
-            self._hear(keepPhases)
-
-    def stop(self) -> None:
-        """Cancels and ends the process; no phase is kept. The next job starts a new one."""
-        self.cancel(keepPhases=False)
-        if self._client:
-            self._client.stop()
-
-    def openCine(self, path: str):
-        """Reads a cine into the scene: 4D file, folder of 3D files, DICOM folder. Returns the volume that shows it.
-
-        :raises CardiacAILib.errors.InputError: what is wrong with the file or folder
-        """
-        from CardiacAILib import mrml
-        from CardiacAILib.images.cine import read_cine
-
-        name = os.path.basename(os.path.normpath(path)).split(".")[0]
-        return mrml.cine_to_sequence(read_cine(path), slicer.mrmlScene, name)[2]
-
-    @staticmethod
-    def sequenceOf(node):
-        """The sequence of volumes behind a volume, browser or sequence node; None where there is none."""
-        from CardiacAILib.mrml import sequence_of
-
-        return sequence_of(node) if node else None
 
     @staticmethod
     def cineResult(segmentationNode) -> CineResult | None:
@@ -232,68 +182,8 @@ class CardiacAISegmentLogic(ScriptedLoadableModuleLogic):
 
         :param known: height in meters, weight in kilograms, heartRate in beats per minute; None: unknown
         """
-        recordPatient(self._sequence(cineNode), **known)
+        patient.record(self._sequence(cineNode), **known)
 
     def measureAgain(self, volumeNode, segmentationNode, tableNode=None):
         """Numbers and flags of a segmentation that was edited since. Returns the table node. Raises InputError."""
         return measureAgain(volumeNode, segmentationNode, tableNode)
-
-    def _hear(self, keepPhases: bool = True) -> None:
-        for event in self._client.poll() if self._client else ():
-            job = self._job
-            if job is None or event.job != job.number:
-                continue
-            if event.kind == "progress":
-                job.onProgress(event.fraction, event.text)
-            elif event.kind == "phase":
-                job.keep(event.index, event.labels)
-            elif event.kind == "error":
-                self._job = None
-                job.fail(event.error, event.details, keepPhases)
-            elif event.kind == "result":
-                self._job = None
-                job.finish(event.result)
-
-    def _wait(self, start: Callable, *arguments, timeoutSeconds: float, **options):
-        from CardiacAILib.errors import EngineError
-
-        outcome = {}
-        start(
-            *arguments,
-            onDone=lambda *nodes: outcome.update(nodes=nodes),
-            onError=lambda error, details: outcome.update(error=error),
-            **options,
-        )
-        deadline = time.monotonic() + timeoutSeconds
-        while not outcome:
-            if time.monotonic() > deadline:
-                self.stop()
-                raise EngineError(_("The segmentation took longer than {n:.0f} s.").format(n=timeoutSeconds))
-            self.poll()
-            slicer.app.processEvents()
-            time.sleep(0.01)
-        if "error" in outcome:
-            raise outcome["error"]
-        return outcome["nodes"]
-
-    def _sequence(self, cineNode):
-        from CardiacAILib.errors import InputError
-
-        sequence = self.sequenceOf(cineNode)
-        if sequence is None:
-            raise InputError(_("This node belongs to no cine: choose a sequence of volumes, or the volume showing it."))
-        return sequence
-
-    def _worker(self, model: str):
-        """The process, once nothing speaks against a job."""
-        from CardiacAILib import consent
-
-        if self._job:
-            raise RuntimeError("A segmentation is running already.")
-        consent.require(self.loadModel(model))
-        if self._client is None:
-            from CardiacAILib.worker_client import WorkerClient
-
-            # PythonSlicer sets up Slicer's own libraries; it is on Slicer's PATH.
-            self._client = WorkerClient(shutil.which("PythonSlicer") or sys.executable)
-        return self._client

@@ -3,33 +3,19 @@
 They use the panel as a hand would: select, press, wait, look at the nodes.
 """
 
-import contextlib
 import os
 import signal
 import time
 
 import slicer
 
-from CardiacAIHomeLib.selftesting import count, heart, openPanel, terms, wait
+from CardiacAIHomeLib.selftesting import count, heart, jobPanel, saveScreenshot, select, terms, wait
 
 from .phase_logic import TABLE_ROLE
 
 
-@contextlib.contextmanager
 def panel(accepted: bool = True):
-    """The opened panel, set to the engine that is always there."""
-    widget = openPanel("CardiacAISegment")
-    widget.initializeParameterNode()
-    engines = widget.ui.engineComboBox
-    engines.currentIndex = next(n for n in range(engines.count) if engines.itemText(n).startswith("NumPy"))
-    with terms(accepted):
-        yield widget
-    widget.logic.cancel()
-
-
-def select(widget, volumeNode):
-    widget.ui.inputSelector.setCurrentNode(volumeNode)
-    slicer.app.processEvents()
+    return jobPanel("CardiacAISegment", accepted)
 
 
 def apply(widget):
@@ -63,7 +49,7 @@ def test_apply_makes_segmentation_and_table():
         assert widget.ui.flagsLabel.text
         assert widget.ui.applyButton.enabled
         assert not widget.ui.cancelButton.enabled
-        saveScreenshot()
+        saveScreenshot("segmentation.png")
 
 
 def test_result_lies_beside_its_volume():
@@ -203,16 +189,6 @@ def test_reloading_the_module():
     with panel() as widget:
         select(widget, heart())
         apply(widget)
-
-
-def saveScreenshot(name="segmentation.png"):
-    """The whole window, where there is one and CARDIACAI_SCREENSHOTS names a folder."""
-    folder, window = os.environ.get("CARDIACAI_SCREENSHOTS"), slicer.util.mainWindow()
-    if folder and window:
-        for _ in range(20):
-            slicer.app.processEvents()
-            time.sleep(0.05)
-        window.grab().save(os.path.join(folder, name))
 
 
 TESTS = (

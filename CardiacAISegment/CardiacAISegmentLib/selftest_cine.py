@@ -6,11 +6,11 @@ import tempfile
 
 import slicer
 
-from CardiacAIHomeLib.selftesting import beating, cine, count, terms, wait
+from CardiacAIHomeLib.selftesting import beating, cine, count, saveScreenshot, select, terms, wait
 
 from .cine_logic import CineJob
 from .phase_logic import TABLE_ROLE
-from .selftest import apply, panel, saveScreenshot, select
+from .selftest import apply, panel
 
 PHASES = 4
 

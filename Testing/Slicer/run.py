@@ -1,7 +1,7 @@
 """Self tests inside Slicer.
 
     Slicer --testing --no-splash --no-main-window --additional-module-paths CardiacAI CardiacAISegment CardiacAIMass
-        CardiacAIPerfusion --python-script Testing/Slicer/run.py [words in the names of the tests to run]
+        --python-script Testing/Slicer/run.py [words in the names of the tests to run]
 
 One JSON line a test: {"test", "ok", "seconds", "error"}. Exit code 0 when all pass, else 1; no test at all is no pass.
 Without --no-main-window and with CARDIACAI_SCREENSHOTS=folder a picture of the panel is saved as well.
@@ -16,12 +16,15 @@ from pathlib import Path
 
 import slicer
 
+MODULES = ("CardiacAI", "CardiacAISegment", "CardiacAIMass")
 ROOMS = (
     "test_startup",
     "CardiacAIHomeLib.selftest",
     "CardiacAISegmentLib.selftest",
     "CardiacAISegmentLib.selftest_cine",
     "CardiacAISegmentLib.selftest_function",
+    "CardiacAIMassLib.selftest",
+    "CardiacAIMassLib.selftest_inputs",
     "test_batch",
 )
 
@@ -29,7 +32,7 @@ ROOMS = (
 def run(words: list[str]) -> int:
     """Runs every test whose name holds one of the words; returns the exit code."""
     here = Path(__file__).resolve().parent
-    sys.path[:0] = [str(here), *(str(here.parents[1] / module) for module in ("CardiacAI", "CardiacAISegment"))]
+    sys.path[:0] = [str(here), *(str(here.parents[1] / module) for module in MODULES)]
     ran = failed = 0
     for room in ROOMS:
         try:

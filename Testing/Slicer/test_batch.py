@@ -62,6 +62,16 @@ def test_batch_measures_a_cine():
         assert "lv_ef" in (folder / "out" / "measurements.csv").read_text(encoding="utf-8")
 
 
+def test_batch_weighs_a_stack():
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        done = batch(folder, "mass", str(image(folder)), str(folder / "out"), "--accept-license")
+        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+        for name in ("segmentation.seg.nrrd", "segmentation_second.seg.nrrd", "slices.csv", "report.html"):
+            assert (folder / "out" / name).stat().st_size > 0, name
+        assert "lv_mass_regressor" in (folder / "out" / "measurements.csv").read_text(encoding="utf-8")
+
+
 def test_batch_ends_with_a_message_for_bad_input():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -83,6 +93,7 @@ TESTS = (
     test_batch_segments_a_file,
     test_batch_segments_a_folder,
     test_batch_measures_a_cine,
+    test_batch_weighs_a_stack,
     test_batch_ends_with_a_message_for_bad_input,
     test_batch_asks_for_the_terms_without_a_dialog,
 )

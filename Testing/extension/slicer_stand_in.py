@@ -16,6 +16,7 @@ import slicer
 import vtk
 
 ROOT = Path(__file__).resolve().parents[2]
+MODULES = ("CardiacAI", "CardiacAISegment", "CardiacAIMass")
 
 
 class Widget:
@@ -24,7 +25,7 @@ class Widget:
     def __init__(self, name: str, kind: str, properties: dict):
         self.name, self.kind, self.properties = name, kind, properties
         self.enabled, self.text = properties.get("enabled") != "false", properties.get("text", "")
-        self.visible, self.toolTip, self.pixmap = True, "", None
+        self.visible, self.toolTip, self.pixmap, self.currentPath = True, "", None, ""
         self.slots, self.onChanged, self.blocked = [], lambda: None, False
         self.items, self._index, self._node, self.table = [], 0, None, None
         self.minimum, self.maximum = (float(properties.get(name, 0)) for name in ("minimum", "maximum"))
@@ -103,8 +104,10 @@ class Widget:
 
     @currentIndex.setter
     def currentIndex(self, index):
-        self._index = index
-        self.onChanged()
+        assert 0 <= index < len(self.items), (self.name, index)
+        if index != self._index:
+            self._index = index
+            self.changed(index)
 
     def setMRMLTableNode(self, node):
         self.table = node
@@ -128,6 +131,7 @@ SIGNALS = {
     "QCheckBox": ("toggled(bool)",),
     "QSpinBox": ("valueChanged(int)",),
     "QDoubleSpinBox": ("valueChanged(double)",),
+    "QComboBox": ("currentIndexChanged(int)",),
 }
 
 
@@ -286,8 +290,9 @@ def loadUI(path):
     top, widgets = None, {}
     for element in ElementTree.parse(path).iter("widget"):
         properties = {p.get("name"): "".join(p.itertext()).strip() for p in element.findall("property")}
-        widgets[element.get("name")] = Widget(element.get("name"), element.get("class"), properties)
-        top = top or widgets[element.get("name")]
+        widget = widgets[element.get("name")] = Widget(element.get("name"), element.get("class"), properties)
+        widget.items = [(text.text, None) for text in element.findall("item/property/string")]
+        top = top or widget
     top.widgets = widgets
     return top
 
@@ -349,7 +354,7 @@ def install(monkeypatch, scene, logics) -> None:
         module = types.ModuleType(name)
         vars(module).update(vars(value))
         monkeypatch.setitem(sys.modules, name, module)
-    for folder in ("CardiacAI", "CardiacAISegment"):
+    for folder in MODULES:
         monkeypatch.syspath_prepend(str(ROOT / folder))
     forget()
 
@@ -362,5 +367,5 @@ def forget() -> None:
     WIDGETS.clear()
     Timer.running.clear()
     for name in list(sys.modules):
-        if name.partition(".")[0] in ("CardiacAI", "CardiacAISegment", "CardiacAIHomeLib", "CardiacAISegmentLib"):
+        if name.partition(".")[0] in (*MODULES, "CardiacAIHomeLib", "CardiacAISegmentLib", "CardiacAIMassLib"):
             del sys.modules[name]

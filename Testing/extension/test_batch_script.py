@@ -24,6 +24,8 @@ def batch():
         ("segment in -o out", "segment in -o out"),
         ("segment --engine numpy in -o out", "segment --engine numpy in -o out"),
         ("function in out --height 172", "function in -o out --height 172"),
+        ("mass in out --sex f", "mass in -o out --sex f"),
+        ("mass --calibrate table.csv -o ours.json", "mass --calibrate table.csv -o ours.json"),
         ("info --json", "info --json"),
         ("segment in", "segment in"),
         ("", ""),
@@ -45,7 +47,7 @@ def test_help_is_code_0(batch, capsys):
 
 def test_bad_input_is_the_commands_code(batch, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("CARDIACAI_HOME", str(tmp_path))
-    for command in ("segment", "function"):
+    for command in ("segment", "function", "mass"):
         assert batch.run([command, str(tmp_path / "missing.nii.gz"), str(tmp_path / "out")]) == 3
         assert "missing.nii.gz" in capsys.readouterr().err
 

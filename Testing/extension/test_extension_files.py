@@ -16,23 +16,33 @@ from CardiacAILib.images.segmentation_header import TERMINOLOGY_CONTEXT
 from CardiacAILib.labels import STRUCTURES
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("CardiacAI", "CardiacAISegment")
+MODULES = ("CardiacAI", "CardiacAISegment", "CardiacAIMass")
+#: Those that run jobs: their panels are made on one frame, and tested by the same hand.
+JOB_MODULES = ("CardiacAISegment", "CardiacAIMass")
+FRAME = [ROOT / "CardiacAI" / "CardiacAIHomeLib" / name for name in ("job_panel.py", "selftesting.py")]
 #: Where a module's code lies, seen from its folder.
 PARTS = {
     "CardiacAI": ("CardiacAI.py", "CardiacAIHomeLib"),
     "CardiacAISegment": ("CardiacAISegment.py", "CardiacAISegmentLib"),
+    "CardiacAIMass": ("CardiacAIMass.py", "CardiacAIMassLib"),
 }
 #: What may be imported when a module is loaded (the index asks), besides the standard library and its own parts.
 ALLOWED = {"slicer", "qt", "vtk", "numpy"} | {Path(part).stem for parts in PARTS.values() for part in parts}
 
 
 def sources(module: str) -> list[Path]:
-    """Python files of a module's panel."""
+    """Python files of a module."""
     found = []
     for part in PARTS[module]:
         path = ROOT / module / part
         found += sorted(path.glob("*.py")) if path.is_dir() else [path]
     return found
+
+
+def panel_sources(module: str) -> list[Path]:
+    """Python files that know the widgets of a module's panel."""
+    own = [path for path in sources(module) if path not in FRAME]
+    return own + FRAME if module in JOB_MODULES else own
 
 
 def tree(path: Path) -> ast.Module:
@@ -172,7 +182,7 @@ def test_slicer_reads_the_terminology():
 def test_widgets_named_in_the_code_are_in_the_ui(module):
     named = {
         node.attr
-        for path in sources(module)
+        for path in panel_sources(module)
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "ui"
     }
@@ -187,10 +197,61 @@ def test_widget_names_are_unique(module):
     assert ui(module).getroot().find("class").text == module
 
 
-def test_parameters_and_ui_agree():
+def test_every_label_of_a_form_belongs_to_a_widget():
+    """Screen readers and accelerators need it."""
+    known = widgets("CardiacAIMass")
+    labels = ui("CardiacAIMass").findall(".//layout[@class='QFormLayout']/item[@column='0']/widget")
+    assert len(labels) > 5
+    for element in labels:
+        assert element.get("class") == "QLabel"
+        assert element.findtext("property[@name='buddy']/cstring") in known, element.get("name")
+
+
+def test_tab_goes_through_all_that_can_be_used_in_the_order_it_is_seen():
+    passive = {"QLabel", "QProgressBar", "qMRMLWidget", "ctkCollapsibleButton"}
+    stops = [element.text for element in ui("CardiacAIMass").iter("tabstop")]
+    assert stops == [name for name, kind in widgets("CardiacAIMass").items() if kind not in passive]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_can_be_used_says_what_it_does(module):
+    explained = {"QPushButton", "QCheckBox", "QComboBox", "QSpinBox", "QDoubleSpinBox", "qMRMLNodeComboBox"}
+    for element in ui(module).iter("widget"):
+        if element.get("class") in explained | {"ctkPathLineEdit"}:
+            tip = element.findtext("property[@name='toolTip']/string")
+            assert tip and not tip.endswith(" "), element.get("name")
+
+
+def test_a_calibration_is_chosen_each_time():
+    """With its history, ctkPathLineEdit would bring back the last one by itself, for another laboratory's patients."""
+    (element,) = [one for one in ui("CardiacAIMass").iter("widget") if one.get("name") == "calibrationPathLineEdit"]
+    assert element.findtext("property[@name='showHistoryButton']/bool") == "false"
+    assert "SlicerParameterName" not in [one.get("name") for one in element.findall("property")]
+
+
+def test_items_of_a_list_are_those_the_code_knows():
+    from ast import literal_eval
+
+    text = (ROOT / "CardiacAI" / "CardiacAIHomeLib" / "patient.py").read_text()
+    known = literal_eval(re.search(r"^SEXES = (.*)$", text, re.MULTILINE)[1])
+    (box,) = [one for one in ui("CardiacAIMass").iter("widget") if one.get("name") == "sexComboBox"]
+    items = [one.text for one in box.findall("item/property/string")]
+    assert [text[0].upper() for text in items[1:]] == list(known[1:])
+    assert (items[0], known[0]) == ("unknown", None)
+
+
+@pytest.mark.parametrize("module", JOB_MODULES)
+def test_a_module_depends_on_the_one_that_holds_what_it_shares(module):
+    text = (ROOT / module / f"{module}.py").read_text()
+    (named,) = re.findall(r"self\.parent\.dependencies = (\[.*\])", text)
+    assert "CardiacAI" in ast.literal_eval(named)
+
+
+@pytest.mark.parametrize("module", JOB_MODULES)
+def test_parameters_and_ui_agree(module):
     fields = {
         node.target.id
-        for path in sources("CardiacAISegment")
+        for path in sources(module)
         for definition in ast.walk(tree(path))
         if isinstance(definition, ast.ClassDef)
         and "parameterNodeWrapper" in map(ast.unparse, definition.decorator_list)
@@ -199,7 +260,7 @@ def test_parameters_and_ui_agree():
     }
     named = [
         property_.findtext("string")
-        for property_ in ui("CardiacAISegment").iter("property")
+        for property_ in ui(module).iter("property")
         if property_.get("name") == "SlicerParameterName"
     ]
     assert sorted(named) == sorted(fields)
@@ -221,7 +282,7 @@ def test_custom_widgets_are_declared(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_connected_methods_exist(module):
     some = set()
-    for path in sources(module):
+    for path in panel_sources(module):
         text = tree(path)
         methods = {node.name for node in ast.walk(text) if isinstance(node, ast.FunctionDef)}
         connected = {

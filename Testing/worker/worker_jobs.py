@@ -24,6 +24,8 @@ class TestJob:
         labels = (np.load(folder / command["image"]) > 0).astype(np.uint8)
         if command["do"] == "function":
             return self._function(command, folder, progress, tell, labels)
+        if command["do"] == "mass":
+            return self._mass(command, folder, progress, labels)
         getattr(self, f"_{command['model']}", lambda progress: None)(progress)
         return {
             "labels": write_labels(folder, f"{command['id']}-labels", labels),
@@ -35,6 +37,37 @@ class TestJob:
         return {
             "flags": [{"code": "apex", "severity": "warning", "message": "The apex is missing."}],
             "provenance": {"calls": self.calls, "pid": os.getpid(), "command": command},
+        }
+
+    def _mass(self, command, folder, progress, labels):
+        """Thresholds the phase it is told, or the second one of a cine; numbers are made up."""
+        model, number = command["models"]["cine"], command["id"]
+        getattr(self, f"_{model}", lambda progress: None)(progress)
+        if command["cine"]:
+            labels = labels[1 if command["ed"] is None else command["ed"]]
+        names = {
+            key: write_labels(folder, f"{number}-{key}", labels * n) for n, key in ((2, "labels"), (3, "second_labels"))
+        }
+        if model == "torn":
+            (folder / names["second_labels"]).write_bytes(b"torn")
+        return {
+            **names,
+            "ways": [
+                {
+                    "key": "cine",
+                    "name": "cine network",
+                    "mass": 101.5,
+                    "areas": [1.5, 2.0],
+                    "model": model,
+                    "version": "1",
+                }
+            ],
+            "comparisons": [
+                {"first": "segmenter", "second": "cine", "difference": 3.0, "low": None, "high": None, "agrees": None}
+            ],
+            "measurements": [{"key": "lv_mass", "name": "LV mass", "value": 101.5, "unit": "g"}],
+            "normal": None,
+            **self._said(command),
         }
 
     def _function(self, command, folder, progress, tell, labels):

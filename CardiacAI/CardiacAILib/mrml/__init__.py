@@ -5,6 +5,7 @@ Nothing heavy is imported until a function is called.
 """
 
 from .function import FunctionNodes, function_nodes, function_to_nodes
+from .mass import MassNodes, is_second, mass_nodes, mass_to_nodes, weigh_again
 from .results import (
     heart_center,
     place_beside,
@@ -20,12 +21,21 @@ from .segmentation_sequences import (
     segmented_phases,
 )
 from .segmentations import labels_to_segmentation, segmentation_to_labels
-from .sequences import browse, cine_from_sequence, cine_to_sequence, empty_cine, sequence_of
+from .sequences import (
+    browse,
+    cine_from_sequence,
+    cine_to_sequence,
+    empty_cine,
+    patient_of,
+    phase_volume,
+    sequence_of,
+)
 from .tables import measurements_to_table
 from .volumes import volume_from_node, volume_to_node
 
 __all__ = [
     "FunctionNodes",
+    "MassNodes",
     "browse",
     "cine_from_sequence",
     "cine_to_sequence",
@@ -33,9 +43,14 @@ __all__ = [
     "function_nodes",
     "function_to_nodes",
     "heart_center",
+    "is_second",
     "labels_to_segmentation",
     "labels_to_segmentation_sequence",
+    "mass_nodes",
+    "mass_to_nodes",
     "measurements_to_table",
+    "patient_of",
+    "phase_volume",
     "place_beside",
     "record_result",
     "recorded_flags",
@@ -48,4 +63,5 @@ __all__ = [
     "sequence_of",
     "volume_from_node",
     "volume_to_node",
+    "weigh_again",
 ]

@@ -4,6 +4,8 @@ Slicer renumbers labels when it exports and crops labelmaps to what is drawn. Ne
 into one shared labelmap that keeps the values of `labels.STRUCTURES`, and read one by one, by identity.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..errors import InputError
@@ -15,12 +17,14 @@ from .volumes import image_of, local_matrix, to_vtk, transform_matrix, view_of, 
 LABELMAP = "Binary labelmap"
 
 
-def labels_to_segmentation(labels: Volume, segmentation_node, volume_node) -> None:
-    """Puts the three structures into a segmentation node, on the voxels of the volume they were found in.
+def labels_to_segmentation(
+    labels: Volume, segmentation_node, volume_node, structures: Sequence[Structure] = STRUCTURES
+) -> None:
+    """Puts the structures into a segmentation node, on the voxels of the volume they were found in.
 
-    labels: integers on volume_node's grid. All three segments are made, also the empty ones, in one shared layer, with
-    ids RV, MYO, LV and the label values 1, 2, 3. Segments of these ids are replaced, others are left alone. The node
-    gets the volume as reference geometry and source, and moves under the volume's parent transform. Display is set
+    labels: integers on volume_node's grid. All of structures become segments, also the empty ones, in one shared layer,
+    with ids RV, MYO, LV and the label values 1, 2, 3. Segments of these ids are replaced, others are left alone. The
+    node gets the volume as reference geometry and source, and moves under the volume's parent transform. Display is set
     only where there is none yet. Raises InputError when the labels do not fit the volume.
     """
     if tuple(labels.array.shape) != tuple(volume_node.GetImageData().GetDimensions()[::-1]):
@@ -28,7 +32,7 @@ def labels_to_segmentation(labels: Volume, segmentation_node, volume_node) -> No
     modified = segmentation_node.StartModify()
     try:
         belong_to(segmentation_node, volume_node)
-        replace_segments(segmentation_node.GetSegmentation(), labels.array, local_matrix(volume_node))
+        replace_segments(segmentation_node.GetSegmentation(), labels.array, local_matrix(volume_node), structures)
     finally:
         segmentation_node.EndModify(modified)
     set_display(segmentation_node)
@@ -65,15 +69,17 @@ def belong_to(segmentation_node, volume_node) -> None:
     )
 
 
-def replace_segments(segmentation, array: np.ndarray, matrix: np.ndarray) -> None:
-    """Puts the three structures into a vtkSegmentation as `labels_to_segmentation` describes it.
+def replace_segments(
+    segmentation, array: np.ndarray, matrix: np.ndarray, structures: Sequence[Structure] = STRUCTURES
+) -> None:
+    """Puts the structures into a vtkSegmentation as `labels_to_segmentation` describes it.
 
     array: labels (k, j, i). matrix: 4x4 from voxel index to RAS. The labelmap is cropped to what is labelled; its
     voxels stay where they are.
     """
     import slicer
 
-    for structure in STRUCTURES:
+    for structure in structures:
         if segmentation.GetSegment(structure.key):
             segmentation.RemoveSegment(structure.key)
     if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != LABELMAP:
@@ -83,7 +89,7 @@ def replace_segments(segmentation, array: np.ndarray, matrix: np.ndarray) -> Non
     box = _bounding_box(array)
     image_of(array[box].astype(np.uint8), shared, tuple(side.start for side in box))
     shared.SetImageToWorldMatrix(to_vtk(matrix))
-    for structure in STRUCTURES:
+    for structure in structures:
         segment = slicer.vtkSegment()
         segment.SetName(structure.name)
         segment.SetColor(*(channel / 255 for channel in structure.color))

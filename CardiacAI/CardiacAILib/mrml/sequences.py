@@ -9,14 +9,19 @@ from ..errors import InputError
 from ..images.cine import Cine, of_volume
 from ..images.volume import Volume
 from .results import flags_from_text, flags_to_text
-from .volumes import image_data, local_matrix, transform_matrix, view_of, volume_on, volume_to_node
+from .volumes import image_data, local_matrix, to_vtk, transform_matrix, view_of, volume_on, volume_to_node
 
-#: Attributes of a volume sequence node: beats per minute, metres, kilograms, JSON of `Cine.remarks`. The last is on all
-#: that `cine_to_sequence` made. Who the patient is (`Cine.identifiers`) is not written: a scene is an output.
+#: Attributes of a volume sequence node: beats per minute, metres, kilograms, "F" or "M", JSON of `Cine.remarks`. The
+#: last is on all that `cine_to_sequence` made. Who the patient is (`Cine.identifiers`) is not written: a scene is an
+#: output. On a volume node that is one phase: metres, kilograms and sex.
 HEART_RATE = "CardiacAI.HeartRate"
 HEIGHT = "CardiacAI.Height"
 WEIGHT = "CardiacAI.Weight"
+SEX = "CardiacAI.Sex"
 REMARKS = "CardiacAI.Remarks"
+#: Of a volume that is a copy of a phase: role of the cine's sequence; attribute with the number of the phase, from 0.
+CINE_ROLE = "CardiacAI.Cine"
+PHASE = "CardiacAI.Phase"
 
 #: Seconds in the units that an index may have.
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3}
@@ -79,6 +84,8 @@ def cine_to_sequence(cine: Cine, scene, name: str):
     for attribute, value in ((HEART_RATE, cine.heart_rate), (HEIGHT, cine.height), (WEIGHT, cine.weight)):
         if value:
             sequence_node.SetAttribute(attribute, repr(float(value)))
+    if cine.sex:
+        sequence_node.SetAttribute(SEX, cine.sex)
     sequence_node.SetAttribute(REMARKS, flags_to_text(cine.remarks))
     empty = slicer.vtkMRMLScalarVolumeNode()
     empty.SetName(name)
@@ -98,14 +105,59 @@ def empty_cine(sequence_node, browser_node=None) -> Cine:
     name = sequence_node.GetName()
     volume = replace(_grid(sequence_node, browser_node), frame_times=_seconds(sequence_node))
     cine = of_volume(volume, f"'{name}'")
-    rate, height, weight = (_number(sequence_node, attribute) for attribute in (HEART_RATE, HEIGHT, WEIGHT))
-    remarks = sequence_node.GetAttribute(REMARKS)
+    rate, remarks = _number(sequence_node, HEART_RATE), sequence_node.GetAttribute(REMARKS)
+    cine = replace(cine, **patient_of(sequence_node))
     if remarks is not None:
-        return replace(cine, heart_rate=rate, height=height, weight=weight, remarks=flags_from_text(remarks))
+        return replace(cine, heart_rate=rate, remarks=flags_from_text(remarks))
     if rate:  # somebody knows better than the times
         kept = tuple(flag for flag in cine.remarks if not flag.code.startswith("heart_rate"))
         cine = replace(cine, heart_rate=rate, remarks=kept)
-    return replace(cine, height=height, weight=weight)
+    return cine
+
+
+def patient_of(node) -> dict:
+    """What a volume or a volume sequence node tells of the patient: "height" (m), "weight" (kg), "sex"; or None."""
+    sex = node.GetAttribute(SEX)
+    known = {"height": _number(node, HEIGHT), "weight": _number(node, WEIGHT)}
+    return known | {"sex": sex if sex in ("F", "M") else None}
+
+
+def phase_volume(sequence_node, index: int):
+    """A phase (from 0) of a cine as a volume node of its own, lying where the cine is shown.
+
+    What is drawn on it stays with its image when the cine moves on. It is made, or filled anew where there is one. It
+    refers to the sequence (`CINE_ROLE`).
+    """
+    import vtk
+
+    image, matrix = _phase(sequence_node, index)
+    scene, name = sequence_node.GetScene(), f"{sequence_node.GetName()} phase {index + 1}"
+    node = next((n for n in _nodes(scene, "vtkMRMLScalarVolumeNode") if _is_phase(n, sequence_node, index)), None)
+    is_new = node is None
+    if is_new:
+        node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
+        node.SetNodeReferenceID(CINE_ROLE, sequence_node.GetID())
+        node.SetAttribute(PHASE, str(index))
+    copied, shown = vtk.vtkImageData(), proxy_of(sequence_node)
+    copied.DeepCopy(image)
+    modified = node.StartModify()
+    try:
+        node.SetIJKToRASMatrix(to_vtk(matrix))
+        node.SetAndObserveImageData(copied)
+        node.SetAndObserveTransformNodeID(shown.GetTransformNodeID() if shown else None)
+        for attribute in (HEIGHT, WEIGHT, SEX):
+            node.SetAttribute(attribute, sequence_node.GetAttribute(attribute))
+    finally:
+        node.EndModify(modified)
+    if is_new:
+        node.CreateDefaultDisplayNodes()
+        _set_window(node, view_of(copied)[None])
+    return node
+
+
+def _is_phase(volume_node, sequence_node, index: int) -> bool:
+    is_of = volume_node.GetNodeReference(CINE_ROLE) is sequence_node
+    return is_of and volume_node.GetAttribute(PHASE) == str(index)
 
 
 def _grid(sequence_node, browser_node) -> Volume:
@@ -174,9 +226,13 @@ def show(sequence_node, browser_node):
 
 
 def _browsers(scene) -> list:
+    return _nodes(scene, "vtkMRMLSequenceBrowserNode")
+
+
+def _nodes(scene, kind: str) -> list:
     if scene is None:
         return []
-    found = scene.GetNodesByClass("vtkMRMLSequenceBrowserNode")
+    found = scene.GetNodesByClass(kind)
     found.UnRegister(None)
     return [found.GetItemAsObject(n) for n in range(found.GetNumberOfItems())]
 

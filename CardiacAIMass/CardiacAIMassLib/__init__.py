@@ -1,0 +1,1 @@
+"""Parts of the module Cardiac AI LV Mass: its parameters, its logic, the results of its panel, its self tests."""
