@@ -238,8 +238,12 @@ class CardiacAILogic(ScriptedLoadableModuleLogic):
         return f"<p>{'<br>'.join(line for line in lines if line)}</p>"
 
     def _accuracy(self, model) -> str:
+        figures = model.metadata.get("eval_metrics", {})
+        if "mae" in figures:  # of a network that weighs
+            text = _("LV mass, mean absolute error {value:.1f} g (95 % interval {low:.1f}-{high:.1f}), cross-validated")
+            return text.format(**figures["mae"])
         for key, patients in (("validation", _("validation patients")), ("holdout", _("held-out training patients"))):
-            dice = model.metadata.get("eval_metrics", {}).get(key, {}).get("mean_dice")
+            dice = figures.get(key, {}).get("mean_dice")
             if dice:
                 text = _("mean Dice {mean:.3f} (95 % interval {low:.3f}-{high:.3f}), {patients}")
                 return text.format(patients=patients, **dice)

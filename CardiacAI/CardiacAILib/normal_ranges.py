@@ -5,13 +5,13 @@ Source: Petersen et al., J Cardiovasc Magn Reson 2017;19:18, doi 10.1186/s12968-
 smoking; 368 men, 432 women). LV mass / body surface, mean and standard deviation, as its abstract states them: men
 53 and 9 g/m2, women 42 and 7 g/m2. Papillary muscles belong to the cavity there, as here, by table 1 of the review by
 Kawel-Boehm et al., J Cardiovasc Magn Reson 2020;22:87. The abstract gives no ranges; they are computed here as mean
-+- 1.96 standard deviations. It gives no grams either, so mass itself has no range.
+± 1.96 standard deviations. It gives no grams either, so mass itself has no range.
 """
 
 from dataclasses import dataclass
 
 SOURCE = (
-    "UK Biobank, healthy adults of 45 to 74 years, mean +- 1.96 SD (Petersen et al., J Cardiovasc Magn Reson "
+    "UK Biobank, healthy adults of 45 to 74 years, mean ± 1.96 SD (Petersen et al., J Cardiovasc Magn Reson "
     "2017;19:18, doi 10.1186/s12968-017-0327-9)"
 )
 #: Mean and standard deviation of LV mass / body surface, g/m2.

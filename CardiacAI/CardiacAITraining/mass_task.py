@@ -299,7 +299,9 @@ class SegmentationTask(_MassTask):
 
     def __init__(self, config: dict):
         super().__init__(config)
-        self._loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+        share = config["sampling"]["dice_share"]
+        options = {"include_background": False, "to_onehot_y": True, "softmax": True, "batch": True}
+        self._loss = DiceCELoss(**options, lambda_dice=share)
 
     def network(self) -> torch.nn.Module:
         return MassSegmenter(**self.config["network"])

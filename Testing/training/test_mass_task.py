@@ -100,6 +100,7 @@ def test_both_learn(config, task):
     if task is SegmentationTask:
         config["network"] = {"features": [8, 8, 16, 16], "hidden": 8}
         config["optimiser"]["batch"] = 8
+        config["sampling"]["dice_share"] = 1.0
     torch.manual_seed(0)
     task = ready(task(config))
     network = task.network()
