@@ -69,6 +69,7 @@ def words(record: dict, report: dict, version: str) -> tuple[dict, dict]:
         "evaluate_every": config["optimiser"]["evaluate_every"],
         "phantom_percent": 100 * config["sampling"]["phantom_share"],
         "helpers": _HELPERS if helped else "",
+        "first_stage": _first_stage(record.get("start")),
         "agreement": "\n\n".join([_of(report, "tables", config["task"]) or "Not measured.", *pictures]),
         "limits": _limits_table(limits),
         "readings": f"Version {version}, {report['finished']}" if "finished" in report else "None yet",
@@ -87,10 +88,19 @@ def copy_charts(path: Path, report: dict, task: str, folder: Path) -> None:
     write_sums(folder)
 
 
+def _first_stage(start: dict | None) -> str:
+    """How the weights that the run began from came about. start: their `run.json`."""
+    if not start:
+        return "Begun from random weights."
+    config = start["config"]
+    hearts = f"{config['data']['phantoms']} synthetic hearts" + " and the same patients" * bool(start["trained_on"])
+    return f"Begun from a first stage of {config['optimiser']['steps']} steps on {hearts}."
+
+
 #: What a regressor learned besides; the config's `more_share` says that it did.
 _HELPERS = (
-    " While it learned it also had to answer ten indices of each slice (areas and widths of cavity and epicardium, "
-    "from the expert's labels); those answers are not shipped."
+    " While it learned it also had to answer ten numbers of each slice (areas and widths of cavity and epicardium, "
+    "measured on the expert's labels); those answers are not shipped."
 )
 
 

@@ -1,5 +1,5 @@
-"""Two networks for LV mass that see pixels and are told their size, after ML4H's (Khurshid et al., Circulation:
-Cardiovascular Imaging 2021), in the widths that are shipped.
+"""Two networks for LV mass that see pixels and are told their size, after ML4H's (Khurshid et al.,
+Cardiovascular Digital Health Journal 2021), in the widths that are shipped.
 
 A slice is seen with its neighbours as channels, which is a 3D convolution over three slices; everything after it works
 in plane, where the pixels are: slices lie five to ten times further apart. Both therefore take stacks of any number of
