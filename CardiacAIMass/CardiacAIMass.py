@@ -43,11 +43,17 @@ class CardiacAIMassWidget(JobPanel):
     def setup(self) -> None:
         """Called once, when the user opens the module for the first time."""
         self.setUpPanel(CardiacAIMassLogic())
-        self._patient = PatientBoxes(self.ui)
+        self._patient = PatientBoxes(self.ui, self.onPatientChanged)
         self._results = ResultsSection(self.ui, self.logic)
         self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
         self.ui.measureButton.connect("clicked(bool)", self.onMeasureButton)
         self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Called when the application closes, and before a reload."""
+        JobPanel.cleanup(self)
+        if self._results:
+            self._results.cleanup()
 
     def models(self) -> list:
         """One for each way to weigh."""
@@ -83,11 +89,18 @@ class CardiacAIMassWidget(JobPanel):
             self._setStatus(_("Weighed again, from the cine network's contours as they are now."))
             self.showResult()
 
+    def onPatientChanged(self) -> None:
+        """Masses stay; what is given by body surface and sex follows."""
+        if self._parameterNode:
+            self.logic.indexAgain(self._parameterNode.outputSegmentation)
+            self.showResult()
+
     def onDone(self, nodes, result) -> None:
         """The nodes are written: choose and show them."""
-        phase, count = (result.provenance.get(key) for key in ("end_diastole", "phases"))
-        found = _("End-diastole is phase {phase} of {count}.").format(phase=phase, count=count) if phase else ""
-        self._jobDone(nodes.segmentation, result.provenance, found)
+        phase, count, ed = (result.provenance.get(key) for key in ("end_diastole", "phases", "ed"))
+        found, chosen = _("End-diastole is phase {phase} of {count}."), _("Weighed: phase {phase} of {count}.")
+        text = (found if ed == "found" else chosen).format(phase=phase, count=count) if phase else ""
+        self._jobDone(nodes.segmentation, result.provenance, text)
         self.showResult()
         self._results.showInViews(nodes, result.labels)
 

@@ -9,8 +9,9 @@ SEXES = (None, "F", "M")
 
 def record(node, **known) -> None:
     """Keeps what a reader says with a volume or a sequence of volumes. known: of `recorded`; None: unknown."""
-    from CardiacAILib.mrml import sequences
+    from CardiacAILib.mrml import patient_node, sequences
 
+    node = patient_node(node)
     attributes = {
         "height": sequences.HEIGHT,
         "weight": sequences.WEIGHT,

@@ -56,6 +56,15 @@ def test_home_installs_nothing_when_the_user_says_no():
     assert not install.called
 
 
+def test_flags_are_text_not_html():
+    from CardiacAILib.flags import Flag
+
+    from .views import flagsHtml
+
+    shown = flagsHtml([Flag("code", "warning", "<b>a.dcm</b> & fewer than < 5")])
+    assert "&lt;b&gt;a.dcm&lt;/b&gt; &amp; fewer than &lt; 5" in shown, shown
+
+
 def test_terminology_is_known_to_slicer():
     found = vtk.vtkStringArray()
     slicer.modules.terminologies.logic().GetLoadedTerminologyNames(found)
@@ -69,5 +78,6 @@ TESTS = (
     test_home_loads_the_demo_heart,
     test_home_loads_the_demo_cine,
     test_home_installs_nothing_when_the_user_says_no,
+    test_flags_are_text_not_html,
     test_terminology_is_known_to_slicer,
 )

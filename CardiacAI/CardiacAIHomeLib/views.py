@@ -1,5 +1,7 @@
 """What the panels show alike: flags as text, a result in the views."""
 
+import html
+
 import slicer
 from slicer.i18n import tr as _
 
@@ -9,7 +11,8 @@ def flagsHtml(flags) -> str:
     if flags is None:
         return ""
     warning, note = _("Warning"), _("Note")
-    lines = [f"<li>{warning if flag.severity == 'warning' else note}: {flag.message}</li>" for flag in flags]
+    said = ((warning if flag.severity == "warning" else note, html.escape(flag.message)) for flag in flags)
+    lines = [f"<li>{severity}: {message}</li>" for severity, message in said]
     return f"<ul>{''.join(lines)}</ul>" if lines else _("No quality flags. Check the contours all the same.")
 
 

@@ -1,7 +1,8 @@
 """LV mass of a stack or of a cine, without any GUI: for the panel, for scripts and for other modules."""
 
+import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import slicer
 from slicer.i18n import tr as _
@@ -119,6 +120,13 @@ class CardiacAIMassLogic(JobLogic):
 
         return weigh_again(segmentationNode)
 
+    @staticmethod
+    def indexAgain(segmentationNode):
+        """The masses by body surface and sex as its image tells them now. Returns the `MassNodes`."""
+        from CardiacAILib.mrml import index_again
+
+        return index_again(segmentationNode)
+
 
 @dataclass
 class MassJob:
@@ -147,7 +155,9 @@ class MassJob:
                 raise InputError(_("The image was removed while it was being weighed."))
             if imageNode.IsA("vtkMRMLSequenceNode"):
                 sequence = imageNode
-                phase = result.provenance["end_diastole"] - 1 if self.phase is None else self.phase
+                if self.phase is not None:
+                    result = _ofPhase(result, sequence, self.phase)
+                phase = result.provenance["end_diastole"] - 1
                 imageNode = mrml.phase_volume(sequence, phase)
                 mrml.place_beside(imageNode, mrml.browse(sequence)[1])
             output = scene.GetNodeByID(self.segmentationID) if self.segmentationID else None
@@ -160,6 +170,18 @@ class MassJob:
     def fail(self, error: Exception, details: str, keep: bool = True) -> None:
         """Nothing is there that could be kept."""
         self.onError(error, details)
+
+
+def _ofPhase(result, sequence, phase: int):
+    """A result of the phase (from 0) that was shown, telling what `CardiacAILib.mass.weigh_cine` tells of its cine."""
+    from CardiacAILib.errors import InputError
+    from CardiacAILib.mrml import empty_cine
+
+    told = {"end_diastole": phase + 1, "phases": sequence.GetNumberOfDataNodes(), "ed": "by hand"}
+    remarks = ()
+    with contextlib.suppress(InputError):  # no whole beat, but this phase is one image
+        remarks = empty_cine(sequence).remarks
+    return replace(result, flags=(*result.flags, *remarks), provenance=result.provenance | told)
 
 
 def _shown(sequence, node):

@@ -208,8 +208,12 @@ def test_measuring_again_after_an_edit():
         before = grams(nodes.masses)
         wall = slicer.util.arrayFromSegmentBinaryLabelmap(nodes.segmentation, "MYO", nodes.image).copy()
         wall[: len(wall) // 2] = 0
+        assert "Contours changed" not in widget.ui.flagsLabel.text
         slicer.util.updateSegmentBinaryLabelmapFromArray(wall, nodes.segmentation, "MYO", nodes.image)
+        wait(lambda: "Contours changed" in widget.ui.flagsLabel.text, "the news that the table is old", 10)
+        assert grams(nodes.masses) == before
         widget.ui.measureButton.click()
+        assert "Contours changed" not in widget.ui.flagsLabel.text
         after = grams(nodes.masses)
         assert 0 < after["Cine"] < before["Cine"], (before, after)
         assert abs(after["Cine"] - drawnGrams(nodes)) < 0.1
@@ -217,6 +221,44 @@ def test_measuring_again_after_an_edit():
         assert abs(after["Segmenter - cine"] - (after["Segmenter"] - after["Cine"])) < 0.11
         assert provenance(nodes.masses)["edited"] is True
         assert "again" in widget.ui.statusLabel.text
+
+
+def test_contours_of_another_module_have_no_mass():
+    """Cardiac AI Segmentation wrote another patient's contours into the node."""
+    from CardiacAISegment import CardiacAISegmentLogic
+
+    other = heart("other", seed=1)
+    with panel() as widget:
+        select(widget, heart())
+        nodes = apply(widget)
+        before = grams(nodes.masses)
+        logic = CardiacAISegmentLogic()
+        logic.process(other, nodes.segmentation, engine="numpy")
+        logic.stop()
+        wait(lambda: widget.ui.tableView.mrmlTableNode() is None, "the end of the mass", 10)
+        assert widget.ui.flagsLabel.text == ""
+        widget.ui.measureButton.click()
+        assert "no result of LV mass" in widget.ui.statusLabel.text, widget.ui.statusLabel.text
+        assert not widget.ui.measureButton.enabled
+        assert grams(nodes.masses) == before
+
+
+def test_the_other_modules_measure_again_leaves_a_mass_alone():
+    from CardiacAISegment import CardiacAISegmentLogic
+
+    from CardiacAILib.errors import InputError
+
+    with panel() as widget:
+        select(widget, heart())
+        nodes = apply(widget)
+        names = [nodes.segmentation.GetAttribute(f"CardiacAI.{name}") for name in ("Provenance", "Flags")]
+        try:
+            CardiacAISegmentLogic().measureAgain(nodes.image, nodes.segmentation)
+        except InputError as error:
+            assert "Cardiac AI LV Mass" in str(error)
+        else:
+            raise AssertionError("measured")
+        assert names == [nodes.segmentation.GetAttribute(f"CardiacAI.{name}") for name in ("Provenance", "Flags")]
 
 
 def test_a_mass_from_a_script():
@@ -253,6 +295,8 @@ TESTS = (
     test_the_terms_of_three_models_are_one_question,
     test_an_unusable_volume_is_refused_with_words,
     test_measuring_again_after_an_edit,
+    test_contours_of_another_module_have_no_mass,
+    test_the_other_modules_measure_again_leaves_a_mass_alone,
     test_a_mass_from_a_script,
     test_reloading_the_module,
 )

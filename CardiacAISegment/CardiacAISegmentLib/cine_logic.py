@@ -1,7 +1,6 @@
 """Function of a whole cine, without any GUI: its job, its nodes, and its numbers after a reader's changes."""
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -91,7 +90,7 @@ def summarise(result: CineResult, choices: Choices, onlyIfEdited: bool = False):
 
     node = result.segmentationSequence
     labels = mrml.segmentation_sequence_to_labels(node, result.sequence, result.browser)
-    digest = _digest(labels.array)
+    digest = mrml.digest(labels.array)
     if onlyIfEdited and node.GetAttribute(MEASURED) == digest:
         return None
     drawn = [number for number, phase in enumerate(labels.array) if phase.any()]
@@ -139,12 +138,12 @@ class CineJob:
 
     def finish(self, found) -> None:
         """found: `CardiacAILib.segment.Segmentation` of all phases."""
-        from CardiacAILib import function
+        from CardiacAILib import function, mrml
         from CardiacAILib.errors import CardiacAIError
 
         try:
             result = self._write(found.labels, self.segmentationID)
-            digest = _digest(found.labels.array)
+            digest = mrml.digest(found.labels.array)
             network = {"digest": digest, "flags": [asdict(flag) for flag in found.flags]}
             result.segmentationSequence.SetAttribute(NETWORK, json.dumps(network))
             measured = function.summarise(
@@ -216,10 +215,6 @@ def _writeNumbers(result: CineResult, measured, digest: str):
     for node in (nodes.measurements, nodes.curves, nodes.segments, nodes.chart):
         mrml.place_beside(node, result.volumeNode)
     return nodes
-
-
-def _digest(labels) -> str:
-    return hashlib.blake2b(labels.tobytes(), digest_size=16).hexdigest()
 
 
 def _isCancelled(error: Exception) -> bool:

@@ -1,18 +1,14 @@
 """The part of the panel that only a cine has: its phases, its patient, and its numbers after edits."""
 
-import qt
 from slicer.i18n import tr as _
-from slicer.util import VTKObservationMixin
 
+from CardiacAIHomeLib.edits import Edits
 from CardiacAIHomeLib.patient import PatientBoxes, silent
 
 from .cine_logic import Choices
 
-#: Edits come in strokes: numbers follow when none has come for so many milliseconds.
-SETTLED_MS = 700
 
-
-class FunctionSection(VTKObservationMixin):
+class FunctionSection:
     """Widgets of the section Ventricular function.
 
     :param errorsShown: context manager that shows expected failures
@@ -21,15 +17,11 @@ class FunctionSection(VTKObservationMixin):
     """
 
     def __init__(self, ui, logic, errorsShown, tell, onMeasured) -> None:
-        VTKObservationMixin.__init__(self)
         self.ui, self.logic = ui, logic
         self._errorsShown, self._tell, self._onMeasured = errorsShown, tell, onMeasured
         self._sequence = self._result = None
         self._contentTimes, self._running, self._updating = (), False, True
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(SETTLED_MS)
-        self._timer.connect("timeout()", self.onEditsSettled)
+        self._edits = Edits(self.onEditsSettled)
         for box in (ui.edSpinBox, ui.esSpinBox):
             box.connect("valueChanged(int)", self.onPhaseChosen)
         self._patient = PatientBoxes(ui, self.onPatientChanged)
@@ -41,8 +33,7 @@ class FunctionSection(VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Nothing is watched any more."""
-        self._timer.stop()
-        self.removeObservers()
+        self._edits.follow(None)
 
     def show(self, sequence, segmentationNode, running: bool = False, updating: bool = True) -> None:
         """Brings the section in step with the panel.
@@ -63,7 +54,7 @@ class FunctionSection(VTKObservationMixin):
             self._result = result
             self._watch()
         if resumed and result:
-            self._timer.start()  # for what was edited meanwhile
+            self._edits.onModified()  # for what was edited meanwhile
         self._showNumbers()
 
     def onPhaseChosen(self, value: int) -> None:
@@ -90,14 +81,11 @@ class FunctionSection(VTKObservationMixin):
     def onShowEndSystole(self) -> None:
         self._result.browser.SetSelectedItemNumber(self.ui.esSpinBox.value - 1)
 
-    def onSegmentationModified(self, caller=None, event=None) -> None:
-        """Of the phase on display: a reader draws, or the browser moves on."""
-        if self._updating and not self._running:
-            self._timer.start()
-
     def onEditsSettled(self) -> None:
-        """Measures again if a voxel has changed; browsing alone changes none."""
-        if self._running or not self._result or self._result.segmentationSequence.GetScene() is None:
+        """Measures again if a voxel has changed: a reader drew, or the browser moved on, which changes none."""
+        if self._running or not self._updating or not self._result:
+            return
+        if self._result.segmentationSequence.GetScene() is None:
             return
         from CardiacAILib.errors import CardiacAIError
 
@@ -117,14 +105,9 @@ class FunctionSection(VTKObservationMixin):
 
     def _watch(self) -> None:
         """Follows the segmentation on display, wherever it is edited."""
-        self.removeObservers()
-        self._timer.stop()
-        if self._result is None:
-            return
-        self._contentTimes = self._result.contentTimes()
-        events = self._result.segmentationNode.GetContentModifiedEvents()
-        for n in range(events.GetNumberOfValues()):
-            self.addObserver(self._result.segmentationNode, events.GetValue(n), self.onSegmentationModified)
+        self._edits.follow(self._result.segmentationNode if self._result else None)
+        if self._result:
+            self._contentTimes = self._result.contentTimes()
 
     def _showNumbers(self) -> None:
         """Phases and choices of the result."""

@@ -47,8 +47,12 @@ class PhaseJob:
 def measureAgain(volumeNode, segmentationNode, tableNode=None):
     """Numbers and flags of a segmentation that was edited since. Returns the table node. Raises InputError."""
     from CardiacAILib import mrml
+    from CardiacAILib.errors import InputError
     from CardiacAILib.segment import measure_edited
 
+    if mrml.mass_nodes(segmentationNode).segmentation:  # its flags and provenance are those of three ways to weigh
+        text = _("'{name}' is a result of LV mass: press Measure again in the module Cardiac AI LV Mass.")
+        raise InputError(text.format(name=segmentationNode.GetName()))
     labels = mrml.segmentation_to_labels(segmentationNode, volumeNode)
     provenance = mrml.recorded_provenance(segmentationNode)
     result = measure_edited(mrml.volume_from_node(volumeNode), labels, provenance)

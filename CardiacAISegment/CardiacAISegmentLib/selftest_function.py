@@ -4,10 +4,10 @@ import time
 
 import slicer
 
+from CardiacAIHomeLib.edits import SETTLED_MS
 from CardiacAIHomeLib.selftesting import cine, select, wait
 
 from .cine_logic import Choices
-from .function_section import SETTLED_MS
 from .selftest import panel
 from .selftest_cine import PHASES, applyToCine, drawn, erase, measured, numbers
 

@@ -130,11 +130,12 @@ def test_a_result_survives_json():
     values = {
         "ways": [way | {"index": 50.0, "calibrated": None}],
         "comparisons": [
-            {"first": "segmenter", "second": "cine", "difference": 1.0, "low": -9.0, "high": 9.0, "agrees": True}
+            {"first": "segmenter", "second": "cine", "difference": 1.0, "low": -9.0, "high": 9.0}
+            | {"agrees": True, "patients": 80}
         ],
         "measurements": [{"key": "lv_mass", "name": "LV mass", "value": 99.5, "unit": "g"}],
         "flags": [{"code": "gap", "severity": "warning", "message": "A gap."}],
-        "normal": {"sex": "F", "low": None, "high": None, "index_low": 28.0, "index_high": 56.0, "source": "doi"},
+        "normal": {"sex": "F", "index_low": 28.0, "index_high": 56.0, "source": "doi"},
         "provenance": {"models": {"cine": {"name": "m"}}},
     }
     result = mass_of(json.loads(json.dumps(values)), STACK, STACK)

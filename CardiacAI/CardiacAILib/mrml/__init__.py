@@ -5,8 +5,9 @@ Nothing heavy is imported until a function is called.
 """
 
 from .function import FunctionNodes, function_nodes, function_to_nodes
-from .mass import MassNodes, is_second, mass_nodes, mass_to_nodes, weigh_again
+from .mass import MassNodes, contours_changed, index_again, is_second, mass_nodes, mass_to_nodes, weigh_again
 from .results import (
+    digest,
     heart_center,
     place_beside,
     record_result,
@@ -26,6 +27,7 @@ from .sequences import (
     cine_from_sequence,
     cine_to_sequence,
     empty_cine,
+    patient_node,
     patient_of,
     phase_volume,
     sequence_of,
@@ -39,16 +41,20 @@ __all__ = [
     "browse",
     "cine_from_sequence",
     "cine_to_sequence",
+    "contours_changed",
+    "digest",
     "empty_cine",
     "function_nodes",
     "function_to_nodes",
     "heart_center",
+    "index_again",
     "is_second",
     "labels_to_segmentation",
     "labels_to_segmentation_sequence",
     "mass_nodes",
     "mass_to_nodes",
     "measurements_to_table",
+    "patient_node",
     "patient_of",
     "phase_volume",
     "place_beside",

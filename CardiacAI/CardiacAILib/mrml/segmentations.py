@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..images.segmentation_header import terminology_entry
 from ..images.volume import Volume
 from ..labels import STRUCTURES, Structure
+from .results import MASS, SECOND
 from .volumes import image_of, local_matrix, to_vtk, transform_matrix, view_of, volume_from_node
 
 LABELMAP = "Binary labelmap"
@@ -25,12 +26,15 @@ def labels_to_segmentation(
     labels: integers on volume_node's grid. All of structures become segments, also the empty ones, in one shared layer,
     with ids RV, MYO, LV and the label values 1, 2, 3. Segments of these ids are replaced, others are left alone. The
     node gets the volume as reference geometry and source, and moves under the volume's parent transform. Display is set
-    only where there is none yet. Raises InputError when the labels do not fit the volume.
+    only where there is none yet. An LV mass of what was drawn before no longer belongs to it (`mass`). Raises
+    InputError when the labels do not fit the volume.
     """
     if tuple(labels.array.shape) != tuple(volume_node.GetImageData().GetDimensions()[::-1]):
         raise InputError(f"'{volume_node.GetName()}' changed its size while it was being segmented. Segment it again.")
     modified = segmentation_node.StartModify()
     try:
+        for attribute in (MASS, SECOND):  # of other contours, of another patient perhaps
+            segmentation_node.RemoveAttribute(attribute)
         belong_to(segmentation_node, volume_node)
         replace_segments(segmentation_node.GetSegmentation(), labels.array, local_matrix(volume_node), structures)
     finally:

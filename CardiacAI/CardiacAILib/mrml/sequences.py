@@ -116,10 +116,19 @@ def empty_cine(sequence_node, browser_node=None) -> Cine:
 
 
 def patient_of(node) -> dict:
-    """What a volume or a volume sequence node tells of the patient: "height" (m), "weight" (kg), "sex"; or None."""
+    """What a volume or a volume sequence node tells of the patient: "height" (m), "weight" (kg), "sex"; or None.
+
+    A phase (`phase_volume`) tells what its cine does.
+    """
+    node = patient_node(node)
     sex = node.GetAttribute(SEX)
     known = {"height": _number(node, HEIGHT), "weight": _number(node, WEIGHT)}
     return known | {"sex": sex if sex in ("F", "M") else None}
+
+
+def patient_node(node):
+    """Where the patient of a volume or a volume sequence is recorded: of a phase, on its cine while that is there."""
+    return node.GetNodeReference(CINE_ROLE) or node
 
 
 def phase_volume(sequence_node, index: int):

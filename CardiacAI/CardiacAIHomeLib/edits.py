@@ -1,0 +1,33 @@
+"""A reader draws: strokes come one after another, and what follows them waits until none has come for a while."""
+
+import qt
+from slicer.util import VTKObservationMixin
+
+SETTLED_MS = 700
+
+
+class Edits(VTKObservationMixin):
+    """Watches a segmentation node, wherever it is edited.
+
+    :param onSettled: called when it was modified, not more often than a reader can draw
+    """
+
+    def __init__(self, onSettled) -> None:
+        VTKObservationMixin.__init__(self)
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(SETTLED_MS)
+        self._timer.connect("timeout()", onSettled)
+
+    def follow(self, segmentationNode) -> None:
+        """From now on this one; None: nothing. What has not settled yet is forgotten."""
+        self.removeObservers()
+        self._timer.stop()
+        if segmentationNode:
+            events = segmentationNode.GetContentModifiedEvents()
+            for n in range(events.GetNumberOfValues()):
+                self.addObserver(segmentationNode, events.GetValue(n), self.onModified)
+
+    def onModified(self, caller=None, event=None) -> None:
+        """As after a stroke."""
+        self._timer.start()
