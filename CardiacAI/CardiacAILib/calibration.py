@@ -25,6 +25,10 @@ WAY = "cine"
 FEWEST_PAIRS = 10
 #: g between the lightest and the heaviest heart, below which no slope can be told.
 LEAST_SPREAD = 30.0
+#: Slope beyond which, or below whose inverse, two ways to draw the same muscle cannot lie: another unit.
+STEEPEST = 1.8
+#: g to which tables are rounded: the lightest and the heaviest pair are no extrapolation.
+ROUNDING = 0.1
 #: Weight of one pair in its own prediction; at 1 the line goes through it whatever the others are.
 MOST_LEVERAGE = 0.9
 
@@ -94,7 +98,14 @@ class Calibration:
             f"LV mass by a user's own calibration: {line} = {self.apply(mass):.0f} g, from {self.pairs} pairs "
             f"({self.made['date'][:10]}; residual SD {self.residual_sd:.1f} g).",
         )
-        if not low <= mass <= high:
+        if not self.helps:
+            text = (
+                "The calibration did not help where it was made: hearts it was not fitted to came no nearer to the "
+                f"reference ({self.made['mean_absolute_error_calibrated']:.1f} g off, as measured "
+                f"{self.made['mean_absolute_error']:.1f} g). Use the mass as measured."
+            )
+            yield Flag("calibration_doubtful", "warning", text)
+        if not low - ROUNDING <= mass <= high + ROUNDING:
             text = (
                 f"LV mass of {mass:.0f} g lies outside the calibration's pairs ({low:.0f} to {high:.0f} g): the "
                 "calibrated mass is an extrapolation."
@@ -113,7 +124,8 @@ class Calibration:
                 load(path)
             except InputError:
                 raise OutputError(f"{path} is no calibration and is left alone. Choose another name.") from None
-        write_json(path, self.document())
+        document = self.document()
+        write_json(path, document | {"sha256": _checksum(document)})
 
 
 def fit(table: Path, model, note: str | None = None) -> Calibration:
@@ -137,6 +149,11 @@ def fit(table: Path, model, note: str | None = None) -> Calibration:
         raise InputError(
             f"The masses of {table.name} do not go together (r {line.r:.2f}, slope {line.slope:.2f}, 95 % "
             f"{line.slope_interval[0]:.2f} to {line.slope_interval[1]:.2f}). Check that each row is one heart."
+        )
+    if not 1 / STEEPEST <= line.slope <= STEEPEST:
+        raise InputError(
+            f"The references of {table.name} rise {line.slope:.2f} times as fast as the masses. Are both in grams, and "
+            "of the muscle of the LV? (1 mL of it weighs 1.05 g.)"
         )
     return Calibration(
         way=WAY,
@@ -162,11 +179,19 @@ def fit(table: Path, model, note: str | None = None) -> Calibration:
     )
 
 
+def _checksum(document: dict) -> str:
+    """So that a number changed by hand does not pass for a fitted one."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
 def load(path: Path) -> Calibration:
     """A stored calibration. Raises InputError when it is none, or damaged."""
     path = Path(path)
     try:
-        return of_document(json.loads(path.read_text(encoding="utf-8")))
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.pop("sha256") != _checksum(document):
+            raise ValueError("changed by hand")
+        return of_document(document)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}. Check its name and permissions.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

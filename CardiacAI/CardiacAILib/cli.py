@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--precision",
         default="f32",
         choices=("f32", "bf16"),
-        help="f32 is the reference; bf16 is faster where the processor has it",
+        help="f32 is the reference; bf16 is faster where the processor has it (of mass: the cine network alone)",
     )
     job.add_argument(
         "--accept-license", action="store_true", help="accept the terms of the model's weights (remembered)"
@@ -158,7 +158,11 @@ def _parser() -> argparse.ArgumentParser:
     mass.add_argument("--sex", type=str.lower, choices=("f", "m"), help="of the patient, for the normal range")
     mass.add_argument("--calibration", type=Path, metavar="FILE", help="made by --calibrate: applied to the mass")
     mass.add_argument("--calibrate", type=Path, metavar="TABLE", help="fit a calibration to your own pairs")
-    mass.add_argument("--note", metavar="TEXT", help="with --calibrate: kept in the calibration")
+    mass.add_argument(
+        "--note",
+        metavar="TEXT",
+        help="with --calibrate: kept in the calibration, and written into every result it is applied to",
+    )
     mass.set_defaults(run=commands.mass, usage_error=mass.error)
 
     demo_parser = kinds.add_parser(

@@ -82,7 +82,9 @@ IN is
   a 3D file of end-diastole: NIfTI (.nii, .nii.gz), NRRD, MetaImage;
   a 4D file: end-diastole is found, or given with --ed;
   a folder as a scanner sends it: its short-axis cine, or one phase of DICOM;
-  a folder with one 4D file among others, as ACDC's patients: that file; or
+  a folder with one 4D file among others, as ACDC's patients: that file;
+  a folder of 3D files whose names differ in their phase alone (frame01,
+  frame12): one cine; end-diastole is the one of the largest LV; or
   a folder of such files or folders: each gets a folder of its own below OUT,
   and OUT/summary.csv lists them all. Files named as label maps (ending _gt,
   _seg, _label, _mask) are passed over.
@@ -98,8 +100,10 @@ OUT receives
   report.html                   one page with all of it; opens anywhere, offline
 
 Height, weight and sex are taken from DICOM where it tells them; what is given
-here goes first. With sex, mass by body surface is set beside the published
-normal range. Name and id of the patient stay out unless asked for.
+here goes first. The phase is weighed alone; `function` blends each phase with
+its neighbours and looks closer, so its LV mass differs a little. With sex, mass
+by body surface is set beside the published normal range. Name and id of the
+patient stay out unless asked for.
 
 Another core lab's contours weigh more or less. With ten or more hearts weighed
 both ways, --calibrate fits the offset and --calibration applies it; the mass as

@@ -85,7 +85,7 @@ def mass(arguments) -> int:
     cine = engines["cine"]
     if options["calibration"]:
         options["calibration"].require_model(cine.model)
-    made_by = _made_by(cine) | {"models": {way: described(engine.model) for way, engine in engines.items()}}
+    made_by = _made_by(cine) | {"models": {way: described(engine) for way, engine in engines.items()}}
     return _run(arguments, sources, work, (made_by, "cardiacai.mass", jobs.recorded(**options)), format_mass_table)
 
 
@@ -135,7 +135,26 @@ def _run(arguments, sources, work, kind, table) -> int:
         progress.clear()
         print_result(arguments, table(result))
         return 0
+    _require_batch(arguments)
     return _run_batch(arguments, sources, work, finished_before, progress)
+
+
+def _require_batch(arguments) -> None:
+    """Raises CardiacAIError for what cannot be meant where there are many images."""
+    from .errors import InputError, OutputError
+
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ("height", "weight", "sex", "heart_rate")
+        if getattr(arguments, name, None)
+    ]
+    if given:
+        raise InputError(
+            f"{' and '.join(given)} belong to one patient, but {arguments.image} holds several images. Leave them out "
+            "(DICOM tells them), or run the command once for each patient."
+        )
+    if arguments.output.resolve() == arguments.image.resolve():
+        raise OutputError(f"{arguments.output} is the folder of the images. Choose another folder with --output.")
 
 
 def _run_batch(arguments, sources, work, finished_before, progress) -> int:
@@ -199,18 +218,20 @@ def engine_of(arguments):
     """The engine a job runs on, once the model's terms are settled."""
     from .engines import load_model
 
-    return _open(arguments, load_model(arguments.model))[0]
+    return _open(arguments, [load_model(arguments.model)], [arguments.precision])[0]
 
 
 def mass_engines(arguments) -> dict:
     """The engine of each way to weigh the LV, likewise."""
     from .engines import load_model
-    from .mass import MODELS
+    from .mass import MODELS, precision_of
 
-    return dict(zip(MODELS, _open(arguments, *map(load_model, MODELS.values())), strict=True))
+    precisions = [precision_of(way, arguments.precision) for way in MODELS]
+    opened = _open(arguments, list(map(load_model, MODELS.values())), precisions)
+    return dict(zip(MODELS, opened, strict=True))
 
 
-def _open(arguments, *models) -> list:
+def _open(arguments, models: list, precisions: list[str]) -> list:
     from . import consent
     from .engines import open_engine
 
@@ -220,7 +241,7 @@ def _open(arguments, *models) -> list:
             consent.accept(model)
     for model in models:
         consent.require(model)
-    return [open_engine(model, arguments.engine, arguments.precision) for model in models]
+    return [open_engine(model, arguments.engine, one) for model, one in zip(models, precisions, strict=True)]
 
 
 def print_result(arguments, text: str) -> None:

@@ -62,8 +62,8 @@ class Way:
 class Comparison:
     """One way against another, by their keys. difference: first - second, g.
 
-    low, high: limits of agreement in cross-validation, g. agrees: whether the difference lies within. All three None
-    where the models bring no limits.
+    low, high: limits of agreement in cross-validation, g. agrees: whether the difference lies within. patients: how
+    many hearts the limits rest on. All four None where the models bring no limits for each other.
     """
 
     first: str
@@ -72,6 +72,7 @@ class Comparison:
     low: float | None
     high: float | None
     agrees: bool | None
+    patients: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class LVMass:
     second_labels: of the segmenter (myocardium and LV cavity). ways: in the order of `WAYS`. comparisons: segmenter
     and cine, regressor and cine, regressor and segmenter. normal: published range of the patient's sex, None where
     that is unknown. measurements, flags: see `mass_checks`. provenance: as in `segment.Segmentation`, of the cine
-    network, and besides "models" (name, version, license by way), "body" (height_m, weight_kg, or None), "sex",
+    network, and besides "models" (see `described`, by way), "body" (height_m, weight_kg, or None), "sex",
     "calibration" (`Calibration.document` or None), and of a cine "end_diastole" (from 1), "phases" and "ed" ("found",
     "by hand").
     """
@@ -122,11 +123,15 @@ def weigh(
     stack = short_axis_stack(volume, slice_axis)
     labels = stack.view(found.labels.array)
     mass_checks.require_ventricle(labels)
-    second = _segmented(stack, labels, engines["segmenter"], _part(progress, 0.6, 0.8))
+    ventricle = np.isin(labels, (MYO.value, LV.value))
+    middle = _middle(ventricle, stack)
+    seg_window, answers = _answers(stack, middle, engines["segmenter"], _part(progress, 0.6, 0.8))
+    second = _labels(answers, seg_window)
+    window, answers = _answers(stack, middle, engines["regressor"], _part(progress, 0.8, 1.0))
     sections = {
         "cine": _sections(labels, stack),
         "segmenter": _sections(second, stack),
-        "regressor": _told(stack, labels, engines["regressor"], _part(progress, 0.8, 1.0)),
+        "regressor": area_mm2(np.logaddexp(0, answers.reshape(len(answers)).astype(float)), window.spacing**2),
     }
     progress(1.0, "done")
     ways = tuple(_way(key, sections[key], stack, engines[key].model, body, calibration) for key in WAYS)
@@ -141,6 +146,7 @@ def weigh(
         normal=normal,
         flags=(
             *found.flags,
+            *mass_checks.out_of_reach(ventricle, (seg_window, window), stack.slice_spacing),
             *mass_checks.disagreements(ways, comparisons),
             *mass_checks.outside_normal(ways[0], normal),
             *(calibration.flags(ways[0].mass) if calibration else ()),
@@ -148,7 +154,7 @@ def weigh(
         ),
         provenance=found.provenance
         | {
-            "models": {key: described(engines[key].model) for key in WAYS},
+            "models": {key: described(engines[key]) for key in WAYS},
             "engine_notes": list(dict.fromkeys(note for engine in engines.values() for note in engine.notes)),
             "body": {"height_m": body.height, "weight_kg": body.weight} if body.height or body.weight else None,
             "sex": sex,
@@ -196,7 +202,8 @@ def weigh_cine(
     )
     told = {"end_diastole": ed + 1, "phases": len(cine.volume.array), "ed": "by hand" if by_hand else "found"}
     told["seconds"] = round(time.perf_counter() - started, 3)
-    return replace(result, flags=(*result.flags, *cine.remarks), provenance=result.provenance | told)
+    remarks = [r for r in cine.remarks if not r.code.startswith(("heart_rate", "times"))]  # of no use to a mass
+    return replace(result, flags=(*result.flags, *remarks), provenance=result.provenance | told)
 
 
 def pixel_side(pixel_spacing: tuple[float, float], limits: tuple[float, float]) -> float:
@@ -213,6 +220,11 @@ def sizes_of(side: float, distance: float) -> tuple[float, float]:
 def area_mm2(answer, pixel_mm2):
     """Muscle on slices from a regressor's answers (after softplus)."""
     return answer * AREA_UNIT * pixel_mm2
+
+
+def mass_g(areas_mm2, distance_mm):
+    """g of muscle from areas on slices, or their sum, and the distance between slices. Numbers, arrays or tensors."""
+    return areas_mm2 * distance_mm / 1000 * MYOCARDIAL_DENSITY
 
 
 def seen(stack: ShortAxisStack, middle, wanted) -> tuple[Grid, np.ndarray, np.ndarray]:
@@ -232,23 +244,26 @@ def seen(stack: ShortAxisStack, middle, wanted) -> tuple[Grid, np.ndarray, np.nd
     return window, images, sizes
 
 
-def _segmented(stack: ShortAxisStack, labels: np.ndarray, engine, progress: Progress) -> np.ndarray:
-    """The segmenter's labels (slices, rows, columns). labels: of the cine network, which tell the place alone."""
-    window, answers = _answers(stack, labels, engine, progress)
+def precision_of(way: str, wanted: str) -> str:
+    """The precision to open a way's engine with: others than f32 were measured for the cine network alone."""
+    return wanted if way == "cine" else "f32"
+
+
+def _middle(ventricle: np.ndarray, stack: ShortAxisStack) -> list[float]:
+    """(row, column) of the LV, mm from the first pixel: all that the first network's labels tell the others."""
+    return [
+        float(index.mean()) * size for index, size in zip(np.nonzero(ventricle)[1:], stack.pixel_spacing, strict=True)
+    ]
+
+
+def _labels(answers: np.ndarray, window: Grid) -> np.ndarray:
+    """The segmenter's labels (slices, rows, columns)."""
     classes = np.array([0, MYO.value, LV.value], np.uint8)
     return anatomy.correct(classes[to_labels(softmax(answers), window)])
 
 
-def _told(stack: ShortAxisStack, labels: np.ndarray, engine, progress: Progress) -> np.ndarray:
-    """mm2 of muscle on each slice by the regressor."""
-    window, answers = _answers(stack, labels, engine, progress)
-    return area_mm2(np.logaddexp(0, answers.reshape(len(answers)).astype(float)), window.spacing**2)
-
-
-def _answers(stack: ShortAxisStack, labels: np.ndarray, engine, progress: Progress) -> tuple[Grid, np.ndarray]:
-    """What a network told the pixel size answers to every slice, and the window about the LV that it saw."""
-    ventricle = np.nonzero(np.isin(labels, (MYO.value, LV.value)))[1:]
-    middle = [float(index.mean()) * size for index, size in zip(ventricle, stack.pixel_spacing, strict=True)]
+def _answers(stack: ShortAxisStack, middle, engine, progress: Progress) -> tuple[Grid, np.ndarray]:
+    """The window about the LV that a network told the pixel size sees, and what it answers to every slice."""
     window, images, sizes = seen(stack, middle, engine.model.preprocessing)
     found = []
     for first in range(0, len(images), engine.batch):
@@ -264,7 +279,7 @@ def _sections(labels: np.ndarray, stack: ShortAxisStack) -> np.ndarray:
 
 
 def _way(key: str, areas: np.ndarray, stack: ShortAxisStack, model, body: Body, calibration: Calibration | None) -> Way:
-    mass = float(areas.sum()) * stack.slice_spacing / 1000 * MYOCARDIAL_DENSITY
+    mass = mass_g(float(areas.sum()), stack.slice_spacing)
     stored = areas[::-1] if stack.flips[0] else areas
     return Way(
         key=key,
@@ -278,9 +293,10 @@ def _way(key: str, areas: np.ndarray, stack: ShortAxisStack, model, body: Body, 
     )
 
 
-def described(model) -> dict:
-    """A model as it stands in a result's provenance. model: an `engines.Model`."""
-    return {"name": model.name, "version": model.version, "license": model.license}
+def described(engine) -> dict:
+    """The model of a way as it stands in a result's provenance: name, version, license, precision."""
+    model = engine.model
+    return {"name": model.name, "version": model.version, "license": model.license, "precision": engine.precision}
 
 
 def _part(progress: Progress, begin: float, end: float, words: str = "") -> Progress:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,16 +12,22 @@ from .errors import InputError
 from .flags import Flag
 from .labels import LV, MYO
 from .measure import Measurement
-from .normal_ranges import NormalRange
+from .normal_ranges import ADULTS, NormalRange
 
 if TYPE_CHECKING:
+    from .images.grid import Grid
     from .mass import Comparison, Way
 
 #: Slices with myocardium below which a sum over slices is no mass: not even a base, a middle and an apex.
 FEWEST_WEIGHED = 3
-#: Share of the cine network's mass by which a way may differ where models bring no limits of agreement.
+#: Share of the cine network's mass by which a way may differ, whatever the limits of agreement.
 LARGEST_SHARE = 0.25
-_SEXES = {"F": "women", "M": "men"}
+#: mm2 of muscle on a slice that one way must not see alone, or alone miss.
+LEAST_AREA = 500.0
+#: mm between slices that the two networks told the pixel size have learned: ACDC's 5 to 10 mm, varied by 20 % or so.
+LEARNED_DISTANCES = (4.0, 12.5)
+#: Flags on the two ways that a reader's edits of the first one leave as they are.
+_LASTING = ("lv_beyond_window", "size_not_learned")
 
 
 def require_ventricle(labels: np.ndarray) -> None:
@@ -39,16 +46,33 @@ def require_ventricle(labels: np.ndarray) -> None:
 
 
 def compare(ways: tuple[Way, ...], metadata: Mapping[str, dict]) -> tuple[Comparison, ...]:
-    """Each way against those before it, by the limits of agreement that its model brings. metadata: by way."""
+    """Each way against those before it, by the limits of agreement that its model brings. metadata: by way.
+
+    Limits hold for the model and version of the other way that they were measured with, and are left out for another.
+    """
     from .mass import Comparison
 
     by_key = {way.key: way for way in ways}
     made = []
     for first, second in (("segmenter", "cine"), ("regressor", "cine"), ("regressor", "segmenter")):
         difference = by_key[first].mass - by_key[second].mass
-        limits = metadata[first].get("agreement_limits", {}).get(second)
-        low, high = (limits["low"], limits["high"]) if limits else (None, None)
-        made.append(Comparison(first, second, difference, low, high, low <= difference <= high if limits else None))
+        limits = metadata[first].get("agreement_limits", {}).get(second, {})
+        if (limits.get("model"), limits.get("version")) == (by_key[second].model, by_key[second].version):
+            low, high = limits["low"], limits["high"]
+            made.append(Comparison(first, second, difference, low, high, low <= difference <= high, limits.get("n")))
+        else:
+            made.append(Comparison(first, second, difference, None, None, None))
+    return tuple(made)
+
+
+def compare_again(ways: tuple[Way, ...], comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
+    """Comparisons by the limits they had, after a way's mass has changed."""
+    mass = {way.key: way.mass for way in ways}
+    made = []
+    for old in comparisons:
+        difference = mass[old.first] - mass[old.second]
+        agrees = None if old.low is None or old.high is None else old.low <= difference <= old.high
+        made.append(replace(old, difference=difference, agrees=agrees))
     return tuple(made)
 
 
@@ -70,6 +94,38 @@ def measurements(ways: tuple[Way, ...], surface: float | None) -> tuple[Measurem
     return tuple(made)
 
 
+def out_of_reach(ventricle: np.ndarray, windows: Iterable[Grid], distance: float) -> Iterator[Flag]:
+    """What the two networks that are told the pixel size may not have seen, or have not learned.
+
+    ventricle: (slices, rows, columns), whether it is LV or its wall to the cine network. windows: what they saw.
+    distance: mm between slices.
+    """
+    if any(_reaches_beyond(ventricle, window) for window in windows):
+        text = (
+            "The LV reaches the edge of what the networks told the pixel size see, or beyond: their masses may lack a "
+            "part of it."
+        )
+        yield Flag("lv_beyond_window", "warning", text)
+    low, high = LEARNED_DISTANCES
+    if not low - 0.05 <= distance <= high + 0.05:  # headers round
+        text = (
+            f"Slices lie {distance:.1f} mm apart; the networks told the pixel size have learned {low:g} to {high:g} mm."
+        )
+        yield Flag("size_not_learned", "note", text)
+
+
+def _reaches_beyond(ventricle: np.ndarray, window: Grid) -> bool:
+    edge = np.ones(window.size, bool)
+    edge[1:-1, 1:-1] = False
+    inside = ventricle[:, *window.covered()]
+    return bool(inside.sum() < ventricle.sum() or (window.sample(ventricle)[:, edge] > 0).any())
+
+
+def lasting(flags: Iterable[Flag]) -> tuple[Flag, ...]:
+    """Those of `out_of_reach`: a reader's edits change the first way's contours alone."""
+    return tuple(flag for flag in flags if flag.code in _LASTING)
+
+
 def disagreements(ways: tuple[Way, ...], comparisons: tuple[Comparison, ...]) -> Iterator[Flag]:
     """A warning for each pair of ways that lie too far apart."""
     by_key = {way.key: way for way in ways}
@@ -77,17 +133,33 @@ def disagreements(ways: tuple[Way, ...], comparisons: tuple[Comparison, ...]) ->
         first, second = by_key[found.first], by_key[found.second]
         masses = f"LV mass is {first.mass:.0f} g by the {first.name} and {second.mass:.0f} g by the {second.name}"
         if found.agrees is False:
+            hearts = f" in {found.patients} hearts" if found.patients else ""
             text = (
                 f"{masses}: the difference of {found.difference:+.0f} g lies outside the limits of agreement in "
-                f"cross-validation ({found.low:+.0f} to {found.high:+.0f} g). Look at the contours of both."
+                f"cross-validation ({found.low:+.0f} to {found.high:+.0f} g{hearts}). Look at the contours of both."
             )
             yield Flag("mass_disagreement", "warning", text)
-        elif found.agrees is None and abs(found.difference) > LARGEST_SHARE * ways[0].mass:
+        elif abs(found.difference) > LARGEST_SHARE * ways[0].mass:  # limits in grams say little of a small heart
             text = (
-                f"{masses}: they differ by more than {100 * LARGEST_SHARE:.0f} % of the {ways[0].name}'s mass (these "
-                "models bring no limits of agreement). Look at the contours of both."
+                f"{masses}: they differ by more than {100 * LARGEST_SHARE:.0f} % of the {ways[0].name}'s mass. Look at "
+                "the contours of both."
             )
             yield Flag("mass_disagreement", "warning", text)
+    yield from _alone(ways)
+
+
+def _alone(ways: tuple[Way, ...]) -> Iterator[Flag]:
+    """Slices in which one way sees no muscle and both others do, or the other way about: mostly a basal slice."""
+    areas = np.array([way.areas for way in ways])
+    for n, way in enumerate(ways):
+        others = np.delete(areas, n, axis=0)
+        lacking = (areas[n] < LEAST_AREA / 10) & (others > LEAST_AREA).all(axis=0)
+        alone = (areas[n] > LEAST_AREA) & (others < LEAST_AREA / 10).all(axis=0)
+        for slices, words in ((lacking, "sees no muscle, and both others do"), (alone, "alone sees muscle")):
+            if slices.any():
+                numbers = ", ".join(str(index + 1) for index in np.flatnonzero(slices))
+                text = f"In slice {numbers} the {way.name} {words}: decide by eye, it counts."
+                yield Flag("slice_disagreement", "warning", text)
 
 
 def outside_normal(way: Way, normal: NormalRange | None) -> Iterator[Flag]:
@@ -97,7 +169,7 @@ def outside_normal(way: Way, normal: NormalRange | None) -> Iterator[Flag]:
         return
     where = "above" if way.index > normal.index_high else "below"
     text = (
-        f"LV mass of {way.index:.0f} g/m2 is {where} the normal range of {_SEXES[normal.sex]}, "
+        f"LV mass of {way.index:.0f} g/m2 is {where} the normal range of {ADULTS[normal.sex]}, "
         f"{normal.index_low:.0f} to {normal.index_high:.0f} g/m2: {normal.source}."
     )
     yield Flag("mass_outside_range", "note", text)

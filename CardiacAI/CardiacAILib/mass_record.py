@@ -5,15 +5,16 @@ from dataclasses import asdict, replace
 from math import prod
 
 from . import mass_checks, quality
-from .calibration import of_document
+from .calibration import Calibration, of_document
+from .errors import InputError
 from .flags import Flag
 from .function import Body, doubtful_build
 from .images.stack import short_axis_stack
 from .images.volume import Volume
-from .labels import MYO, MYOCARDIAL_DENSITY
-from .mass import Comparison, LVMass, Way
+from .labels import MYO
+from .mass import Comparison, LVMass, Way, mass_g
 from .measure import Measurement
-from .normal_ranges import NormalRange
+from .normal_ranges import NormalRange, normal_range
 
 
 def values_of(result: LVMass) -> dict:
@@ -39,51 +40,76 @@ def mass_of(values: dict, labels: Volume, second_labels: Volume) -> LVMass:
     )
 
 
-def weigh_edited(volume: Volume, result: LVMass, remarks: Iterable[Flag] = ()) -> LVMass:
+def indexed(result: LVMass, body: Body, sex: str | None) -> LVMass:
+    """The same masses by the surface of another body, against the normal range of another sex ("F" or "M")."""
+    ways = tuple(replace(way, index=way.mass / body.area if body.area else None) for way in result.ways)
+    normal = result.normal if sex == result.provenance.get("sex") else normal_range(sex)
+    kept = (flag for flag in result.flags if flag.code not in ("mass_outside_range", "body_doubtful"))
+    known = {"height_m": body.height, "weight_kg": body.weight} if body.height or body.weight else None
+    return replace(
+        result,
+        ways=ways,
+        measurements=mass_checks.measurements(ways, body.area),
+        normal=normal,
+        flags=(*kept, *mass_checks.outside_normal(ways[0], normal), *doubtful_build(body)),
+        provenance=result.provenance | {"body": known, "sex": sex},
+    )
+
+
+def weigh_edited(
+    volume: Volume, result: LVMass, remarks: Iterable[Flag] = (), body: Body | None = None, sex: str | None = None
+) -> LVMass:
     """Weighs the contours of the way "cine" again; the other two ways stay as they were.
 
     volume: the 3D image. result: with `labels` as a reader left them. remarks: of the cine that the image is from. What
-    only the network could tell, its confidence, is gone. Raises InputError where there is too little left to weigh.
+    only the network could tell, its confidence, is gone. body: goes with sex; None: both are those of the result.
+    Raises InputError where there is too little left to weigh, where the image has other slices than were weighed, and
+    for a damaged calibration.
     """
     provenance = result.provenance
     stack = short_axis_stack(volume, provenance.get("slice_axis"))
     labels = stack.view(result.labels.array)
     mass_checks.require_ventricle(labels)
     areas = (result.labels.array == MYO.value).sum(axis=stack.axes[1:]) * prod(stack.pixel_spacing)
-    mass = float(areas.sum()) * stack.slice_spacing / 1000 * MYOCARDIAL_DENSITY
-    body = Body(**{key.partition("_")[0]: value for key, value in (provenance.get("body") or {}).items()})
-    calibration = provenance.get("calibration") and of_document(provenance["calibration"])
+    counts = {len(way.areas) for way in result.ways}
+    if counts != {len(areas)}:
+        raise InputError(
+            f"The image has {len(areas)} slices, but {max(counts)} were weighed: this mass is another image's. Weigh "
+            "the image anew."
+        )
+    mass = mass_g(float(areas.sum()), stack.slice_spacing)
+    if body is None:
+        stored = provenance.get("body") or {}
+        body, sex = Body(stored.get("height_m"), stored.get("weight_kg")), provenance.get("sex")
+    calibration = _calibration(provenance)
     cine = replace(
         result.ways[0],
         mass=mass,
         areas=tuple(float(area) for area in areas),
-        index=mass / body.area if body.area else None,
         calibrated=calibration.apply(mass) if calibration else None,
     )
-    ways = (cine, *result.ways[1:])
-    comparisons = mass_checks.compare(ways, _limits(result.comparisons))
+    weighed = indexed(replace(result, ways=(cine, *result.ways[1:])), body, sex)
+    comparisons = mass_checks.compare_again(weighed.ways, result.comparisons)
     return replace(
-        result,
-        ways=ways,
+        weighed,
         comparisons=comparisons,
-        measurements=mass_checks.measurements(ways, body.area),
         flags=(
             *quality.check(labels, stack),
-            *mass_checks.disagreements(ways, comparisons),
-            *mass_checks.outside_normal(cine, result.normal),
+            *mass_checks.lasting(result.flags),
+            *mass_checks.disagreements(weighed.ways, comparisons),
+            *mass_checks.outside_normal(weighed.ways[0], weighed.normal),
             *(calibration.flags(mass) if calibration else ()),
             *doubtful_build(body),
             *remarks,
         ),
-        provenance=provenance | {"edited": True},
+        provenance=weighed.provenance | {"edited": True},
     )
 
 
-def _limits(comparisons: tuple[Comparison, ...]) -> dict[str, dict]:
-    """Limits of agreement as the models' metadata hold them, by way."""
-    found: dict[str, dict] = {}
-    for one in comparisons:
-        limits = found.setdefault(one.first, {"agreement_limits": {}})["agreement_limits"]
-        if one.low is not None:
-            limits[one.second] = {"low": one.low, "high": one.high}
-    return found
+def _calibration(provenance: dict) -> Calibration | None:
+    try:
+        return of_document(provenance["calibration"]) if provenance.get("calibration") else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"The calibration stored with this result is damaged ({error}). Weigh the image anew with its file."
+        ) from None

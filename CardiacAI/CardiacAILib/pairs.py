@@ -21,7 +21,7 @@ _DELIMITERS = ",;\t"
 class Pairs:
     """measured, reference: g, one each. models: what measured them ("name version"), where the table says so.
 
-    left_out: rows without one or both numbers.
+    left_out: rows without one or both numbers, of failed cases, or the same as another.
     """
 
     measured: tuple[float, ...]
@@ -34,6 +34,10 @@ def read_pairs(content: bytes, name: str) -> Pairs:
     """The pairs of a table. content: of the file. name: for messages. Raises InputError, naming the row."""
     header, rows = _rows(_text(content, name), name)
     measured, reference, models, left_out = [], [], set(), 0
+    if "lv_edv" in header:
+        raise InputError(
+            f"{name} is a table of `cardiacai function`, whose masses may differ a little. Weigh with `cardiacai mass`."
+        )
     for number, row in rows:
         cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
         if any(cell.strip() for cell in row[len(header) :]):
@@ -41,11 +45,17 @@ def read_pairs(content: bytes, name: str) -> Pairs:
                 f"{name}, line {number} has more cells than the header: decimal commas in a table separated by commas? "
                 "Save it with points, or with semicolons between the columns."
             )
-        if not cells.get(MEASURED) or not cells.get(REFERENCE):  # a case that failed, or has no reference
+        if (
+            cells.get("state") == "failed" or not cells.get(MEASURED) or not cells.get(REFERENCE)
+        ):  # a case that failed, or has no reference
             left_out += any(cells.values())
             continue
-        measured.append(_grams(cells[MEASURED], f"{name}, line {number}: {MEASURED}"))
-        reference.append(_grams(cells[REFERENCE], f"{name}, line {number}: {REFERENCE}"))
+        pair = tuple(_grams(cells[key], f"{name}, line {number}: {key}") for key in (MEASURED, REFERENCE))
+        if pair in zip(measured, reference, strict=True):  # the same heart again would judge its own fit
+            left_out += 1
+            continue
+        measured.append(pair[0])
+        reference.append(pair[1])
         models |= {cells[MODEL]} if cells.get(MODEL) else set()
     return Pairs(tuple(measured), tuple(reference), frozenset(models), left_out)
 
@@ -69,7 +79,11 @@ def _rows(text: str, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]
     text = text.split("\n", 1)[-1] if first else text
     for delimiter in _DELIMITERS:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        rows = [(first + reader.line_num, row) for row in reader]
+        try:
+            rows = [(first + reader.line_num, row) for row in reader]
+        except csv.Error as error:  # such as a quotation mark that is never closed
+            line = first + reader.line_num
+            raise InputError(f"{name} cannot be read as CSV at line {line} ({error}). Save the table again.") from None
         header = [word.strip().casefold() for word in rows[0][1]] if rows else []
         if {MEASURED, REFERENCE} <= set(header):
             if twice := [column for column in (MEASURED, REFERENCE) if header.count(column) > 1]:

@@ -22,6 +22,10 @@ LARGEST_CORRECTION = 0.05
 #: early: in ACDC's training stacks at end-diastole the 90th percentile is .32. A missing base cannot be told this way:
 #: complete stacks begin near their widest.
 LARGE_AT_THE_APEX = 0.35
+#: What no heart among ACDC's training stacks comes near by the experts' labels: an LV longer than so many mm (there at
+#: most 110), whose middle lies so many mm aside from one slice to the next (29), or whose section falls below this
+#: share of those on both sides of it (.83).
+LONGEST_LV, LARGEST_STEP_ASIDE, DEEPEST_DIP = 130.0, 32.0, 0.7
 #: mL; outside are volumes that adult hearts do not reach in either phase.
 PLAUSIBLE_VOLUME = {RV.value: (15.0, 600.0), MYO.value: (30.0, 450.0), LV.value: (8.0, 600.0)}
 #: Share of a ventricle's largest volume by which a phase may stand out from its neighbours' mean, where phases lie so
@@ -43,7 +47,7 @@ def check(labels: np.ndarray, stack: ShortAxisStack) -> tuple[Flag, ...]:
 
     labels: (slices, rows, columns) as in `stack`.
     """
-    return (*_coverage(labels, stack), *_plausibility(labels, stack))
+    return (*_coverage(labels, stack), *_pictures(stack), *_order(labels, stack), *_plausibility(labels, stack))
 
 
 def check_network(
@@ -127,6 +131,52 @@ def _jumps(ml: np.ndarray, step: float | None) -> np.ndarray:
     """Phases that stand out from the mean of their neighbours; the last and the first need not be neighbours."""
     limit = LARGEST_JUMP * max(1.0, (step or JUMP_STEP) / JUMP_STEP) ** 2  # a sound curve bends with the step's square
     return 1 + np.flatnonzero(np.abs(ml[1:-1] - (ml[2:] + ml[:-2]) / 2) > limit * ml.max())
+
+
+def _pictures(stack: ShortAxisStack):
+    """Slices that hold no picture, or that of another one."""
+    pixels, numbers = stack.pixels, np.arange(len(stack.pixels))
+    blank = np.ptp(pixels, axis=(1, 2)) == 0
+    if blank.any():
+        text = f"No picture in slice {_slices(stack, numbers[blank])}: what lies there is missing in every volume."
+        yield Flag("blank_slice", "warning", text)
+    same = [b for b in numbers for a in range(b) if not blank[b] and np.array_equal(pixels[a], pixels[b])]
+    if same:
+        text = f"Slice {_slices(stack, np.unique(same))} repeats another one: what lies there is counted twice."
+        yield Flag("repeated_slice", "warning", text)
+
+
+def _order(labels: np.ndarray, stack: ShortAxisStack):
+    """Whether the LV runs through the slices as one heart does."""
+    ventricle = np.isin(labels, (MYO.value, LV.value))
+    areas = ventricle.sum(axis=(1, 2))
+    seen = np.flatnonzero(areas)
+    length = len(seen) * stack.slice_spacing
+    if length > LONGEST_LV:
+        text = (
+            f"The LV is {length:.0f} mm long in this stack (over {LONGEST_LV:.0f}): slices may be there twice, or "
+            "their distance is wrong."
+        )
+        yield Flag("lv_too_long", "warning", text)
+    if len(seen) < 2:
+        return
+    middles = np.array([np.argwhere(ventricle[index]).mean(axis=0) for index in seen]) * stack.pixel_spacing
+    aside = np.linalg.norm(np.diff(middles, axis=0), axis=1)
+    dips = [
+        index
+        for n, index in enumerate(seen[1:-1], 1)
+        if areas[index] < DEEPEST_DIP * min(areas[seen[:n]].max(), areas[seen[n + 1 :]].max())
+    ]
+    moved = seen[1:][aside > LARGEST_STEP_ASIDE]
+    if dips or len(moved):
+        where = _slices(stack, np.unique([*dips, *moved]))
+        text = f"The LV does not run on smoothly at slice {where}: slices may be displaced, missing or out of order."
+        yield Flag("slices_disordered", "warning", text)
+
+
+def _slices(stack: ShortAxisStack, indices) -> str:
+    """As a reader numbers them."""
+    return _listed(sorted(stack.slice_number(int(index)) for index in indices))
 
 
 def _coverage(labels: np.ndarray, stack: ShortAxisStack):

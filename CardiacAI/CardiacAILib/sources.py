@@ -42,10 +42,15 @@ def find_sources(path: Path, out: Path | None = None) -> list[Source]:
 
 
 def _contents(folder: Path, out: Path | None) -> tuple[list[Path], list[Path], list[Path]]:
-    """All that lies directly inside but a folder of results; image files of it; folders of it."""
+    """All that lies directly inside but a folder of results; image files of it; folders of it but results."""
     results = out.resolve() if out else None
     inside = sorted(e for e in folder.iterdir() if not e.name.startswith(".") and e.resolve() != results)
-    return inside, [e for e in inside if is_image_file(e)], [e for e in inside if e.is_dir()]
+    return inside, [e for e in inside if is_image_file(e)], [e for e in inside if e.is_dir() and not _is_result(e)]
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether a case's results are in it: a batch's own, of an earlier run."""
+    return all((folder / name).exists() for name in ("result.json", "report.html"))
 
 
 def _has_images(folder: Path) -> bool:
@@ -144,14 +149,17 @@ def find_cines(path: Path, out: Path | None = None) -> list[Source]:
 def find_hearts(path: Path, out: Path | None = None) -> list[Source]:
     """The stacks and cines at a path, of which each is one heart: itself, or those directly inside a folder.
 
-    What `find_cines` takes for one cine is one, but 3D files are stacks of their own. A folder of these, or of several
-    4D files, studies or patients, is a batch. out: as for `find_sources`. Raises InputError.
+    What `find_cines` takes for one cine is one, but 3D files are stacks of their own unless their names differ in a
+    phase alone. A folder of these, or of several 4D files, studies or patients, is a batch. out: as for `find_sources`.
+    Raises InputError.
     """
+    from .images.phase_files import named_as_phases
+
     path = Path(path)
     found = find_cines(path, out)
     if found[0].alone:
         inside, images, _ = _contents(path, out) if path.is_dir() else ([], [], [])
-        if found[0].path != path or not images or any(map(is_dicom_file, inside)):
+        if found[0].path != path or not images or any(map(is_dicom_file, inside)) or named_as_phases(_scans(images)):
             return found
     return [replace(source, path=_single_cine(source.path) or source.path) for source in find_sources(path, out)]
 

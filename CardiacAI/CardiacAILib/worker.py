@@ -69,7 +69,7 @@ class Jobs:
     def _segment(self, command: dict, volume, folder: Path, tell: Tell, options: dict) -> dict:
         from .segment import segment, segment_cine
 
-        engine, number = self._open(command, command["model"]), command["id"]
+        engine, number = self._open(command, command["model"], command["precision"]), command["id"]
 
         def on_phase(index: int, labels) -> None:
             name = write_labels(folder, f"{number}-{index}", labels)
@@ -89,10 +89,11 @@ class Jobs:
     def _weigh(self, command: dict, volume, folder: Path, options: dict) -> dict:
         from . import calibration
         from .function import Body
-        from .mass import weigh, weigh_cine
+        from .mass import precision_of, weigh, weigh_cine
         from .mass_record import values_of
 
-        engines = {way: self._open(command, model) for way, model in command["models"].items()}
+        wanted = {way: precision_of(way, command["precision"]) for way in command["models"]}
+        engines = {way: self._open(command, model, wanted[way]) for way, model in command["models"].items()}
         options |= {
             "body": Body(**command["body"]) if command["body"] else None,
             "sex": command["sex"],
@@ -108,18 +109,18 @@ class Jobs:
             "second_labels": write_labels(folder, f"{number}-second_labels", result.second_labels.array),
         }
 
-    def _open(self, command: dict, model: str):
+    def _open(self, command: dict, model: str, precision: str):
         from .engines import available_engines, load_model, open_engine
 
         importlib.invalidate_caches()  # an engine may have been installed or removed since the last job
         engines = tuple(info.name for info in available_engines() if info.available)
-        engine, precision = command["engine"], command["precision"]
-        if self._key != (engine, precision, engines):
+        key = command["engine"], command["precision"], engines
+        if self._key != key:
             self._engines.clear()  # free the old ones before a new one takes memory
-            self._key = engine, precision, engines
-        if model not in self._engines:
-            self._engines[model] = open_engine(load_model(model), engine, precision)
-        return self._engines[model]
+            self._key = key
+        if (model, precision) not in self._engines:
+            self._engines[model, precision] = open_engine(load_model(model), command["engine"], precision)
+        return self._engines[model, precision]
 
 
 def write_labels(folder: Path, name: str, labels) -> str:

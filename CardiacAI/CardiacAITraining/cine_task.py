@@ -41,9 +41,7 @@ class CineTask:
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return self._loss(logits.float(), labels)
 
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str | None:
-        if not self._held:
-            return None
+    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
         return f"held-out Dice RV MYO LV {holdout_dice(network, self._held, self.config, device)}"
 
 

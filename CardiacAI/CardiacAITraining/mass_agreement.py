@@ -19,9 +19,10 @@ import torch
 from CardiacAILib import mass
 from CardiacAILib.engines import load_model, open_engine
 from CardiacAILib.errors import CardiacAIError
+from CardiacAILib.images.stack import short_axis_stack
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import write_json, write_text
-from CardiacAILib.labels import MYO, MYOCARDIAL_DENSITY
+from CardiacAILib.labels import LV, MYO, MYOCARDIAL_DENSITY
 
 from . import protocol
 from .acdc import Case, list_cases
@@ -30,6 +31,7 @@ from .charts import Pairs, agreement_svg
 from .evaluate import dice
 from .protocol import plain
 from .publish import publish
+from .train import seen_by
 
 TASKS = {"segmenter": "mass_segmentation", "regressor": "mass_regression"}
 #: Voxel sizes of the same voxels: what physics demands of the mass is the product.
@@ -61,8 +63,18 @@ def expert_mass(labels: Volume) -> float:
     return float((labels.array == MYO.value).sum()) * labels.voxel_volume_ml * MYOCARDIAL_DENSITY
 
 
-def weigh_case(case: Case, engines: dict) -> dict:
-    """One patient's record; what could not be weighed says why."""
+class Untold:
+    """An engine that answers as if it had been told the usual sizes, whatever they are."""
+
+    def __init__(self, engine):
+        self.engine, self.model, self.batch, self.notes = engine, engine.model, engine.batch, engine.notes
+
+    def run(self, images: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        return self.engine.run(images, np.zeros_like(sizes))
+
+
+def weigh_case(case: Case, engines: dict, blind: tuple | None = None) -> dict:
+    """One patient's record; what could not be weighed says why. blind: see `Fold`."""
     image, labels = case.load()
     record = {"patient": case.patient, "group": case.group, "expert": plain(expert_mass(labels)), "failed": None}
     try:
@@ -76,7 +88,10 @@ def weigh_case(case: Case, engines: dict) -> dict:
         name: _off(found, mass.weigh(_resized(image, factors), engines), factors) for name, factors in SIZES.items()
     }
     wrong = mass.weigh(replace(image, spacing=USUAL), engines)
-    return record | {"wrong_size": {way.key: plain(way.mass) for way in wrong.ways}}
+    record["wrong_size"] = {way.key: plain(way.mass) for way in wrong.ways}
+    untold = {key: engines[key] if key == "cine" else Untold(engines[key]) for key in engines}
+    record["untold"] = {way.key: plain(way.mass) for way in mass.weigh(image, untold).ways if way.key != "cine"}
+    return record | ({"blind": plain(blind_mass(image, found.labels, blind, engines))} if blind else {})
 
 
 def _resized(image: Volume, factors) -> Volume:
@@ -101,6 +116,7 @@ def summarise(records: list[dict], unseen: set[str]) -> dict:
 
     summary = {"ways": {way: agree(rows[way], way) for way in mass.WAYS}}
     summary["wrong_size"] = {way: agree(rows[way], lambda r, w=way: r["wrong_size"][w]) for way in mass.WAYS}
+    summary["untold"] = {way: agree(weighed, lambda r, w=way: r["untold"][w]) for way in TASKS}
     blind = [record for record in weighed if record.get("blind") is not None]
     if blind:
         summary["blind"] = {"blind": agree(blind, "blind"), "told": agree(blind, "regressor")}
@@ -129,13 +145,14 @@ def _spread(ratios: list[float]) -> dict:
     return {"mean": plain(percent.mean()), "sd": plain(percent.std(ddof=1)) if len(percent) > 1 else None}
 
 
-def report_of(records: list[dict], unseen: set[str], networks: dict[str, list[str]]) -> dict:
-    """What the cards take (`mass_card.words`), with everything it rests on."""
+def report_of(records: list[dict], unseen: set[str], networks: dict[str, list[str]], versions: dict[str, str]) -> dict:
+    """What the cards take (`mass_card.words`), with everything it rests on. versions: of the models, by way."""
     summary = summarise(records, unseen)
     report = protocol.made() | {"networks": networks, "summary": summary, "aims": judge(summary)}
     report["agreement_limits"] = {
         way: {
             other: {"low": f["loa_low"]["value"], "high": f["loa_high"]["value"], "n": f["n"]}
+            | {"model": mass.MODELS[other], "version": versions[other]}
             for other, f in others.items()
         }
         for way, others in summary["between"].items()
@@ -181,6 +198,7 @@ def table(way: str, report: dict) -> str:
         row("**this network**", summary["ways"][way]),
         *(row(f"{mass.NAMES[other]}, for comparison", summary["ways"][other]) for other in mass.WAYS if other != way),
         row("this network, every voxel called 1.5 x 1.5 x 10 mm", summary["wrong_size"][way]),
+        row("this network told the usual size, answers multiplied with the true one", summary["untold"][way]),
     ]
     if way == "regressor" and "blind" in summary:
         lines.append(row("trained without pixel size, the folds it was trained for", summary["blind"]["blind"]))
@@ -233,12 +251,38 @@ def _blind(run: Path):
     return task, network.eval()
 
 
-def blind_mass(case: Case, blind) -> float:
-    """g by a regressor that is told no sizes."""
-    from .mass_task import Stack
-
+def blind_mass(image: Volume, labels: Volume, blind: tuple, engines: dict) -> float:
+    """g by a regressor that is told no sizes, about the same place as the others. labels: of the cine network."""
     task, network = blind
-    return task.weigh(network, Stack.of(*case.load(), case.phase, task.config["input"]))
+    stack = short_axis_stack(image)
+    ventricle = np.nonzero(np.isin(stack.view(labels.array), (MYO.value, LV.value)))[1:]
+    middle = [float(index.mean()) * size for index, size in zip(ventricle, stack.pixel_spacing, strict=True)]
+    window, images, sizes = mass.seen(stack, middle, engines["regressor"].model.preprocessing)
+    return task.weigh(network, torch.tensor(images), torch.tensor(sizes), window.spacing, stack.slice_spacing)
+
+
+def check_recipes(records: list[dict]) -> None:
+    """Raises ValueError unless the runs (`run.json`) of all folds are of one recipe and hold out everybody once."""
+    recipes = [_recipe(record) for record in records]
+    if any(recipe != recipes[0] for recipe in recipes):
+        raise ValueError("The folds were not trained by one recipe.")
+    held = [patient for record in records for patient in record["held_out"]]
+    if len(held) != len(set(held)):
+        raise ValueError("Two folds hold out the same patient.")
+    for record in records:
+        leaked = seen_by(record) & set(record["held_out"])
+        if leaked:
+            raise ValueError(f"A run was trained on {', '.join(sorted(leaked))}, whom it holds out.")
+
+
+def _recipe(record: dict | None) -> list[dict]:
+    """Configs of all stages, the fold left out."""
+    if not record:
+        return []
+    config = json.loads(json.dumps(record["config"]))
+    config["data"].pop("holdout_fold")
+    config["sampling"].setdefault("dice_share", 1.0)  # what it was before it had a name
+    return [config, *_recipe(record.get("start"))]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -247,12 +291,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("runs", type=Path, help="folder of runs: regressor0 ... and segmenter0 ..., perhaps blind0 ...")
     parser.add_argument("--cine-first", type=Path, required=True, help="model folder of the cine network's first stage")
     parser.add_argument("--cine", default=mass.MODELS["cine"], help="the shipped cine network (%(default)s)")
+    parser.add_argument("--version", required=True, help="that the mass networks will be published with")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the JSON, the tables and the charts")
     arguments = parser.parse_args(argv)
     shipped, first = (open_engine(load_model(m), "openvino") for m in (arguments.cine, arguments.cine_first))
     cases = [case for case in list_cases(arguments.data) if case.phase == "ED"]
     held = set(first.model.metadata["training"]["held_out"])
     unseen = held | {case.patient for case in cases if case.split == "validation"}
+    for key in TASKS:
+        check_recipes([json.loads(path.read_text()) for path in sorted(arguments.runs.glob(f"{key}[0-9]*/run.json"))])
     records, networks = [], {key: [] for key in TASKS}
     with tempfile.TemporaryDirectory() as folder:
         for run in sorted(arguments.runs.glob("regressor[0-9]*")):
@@ -265,10 +312,10 @@ def main(argv: list[str] | None = None) -> int:
                 networks[key].append(hashlib.sha256(fold.engines[key].model.network).hexdigest())
             for case in (case for case in cases if case.patient in fold.patients):
                 engines = fold.engines | ({"cine": first} if case.patient in held else {})
-                record = weigh_case(case, engines) | {"fold": int(number)}
-                records.append(record | ({"blind": plain(blind_mass(case, fold.blind))} if fold.blind else {}))
+                records.append(weigh_case(case, engines, fold.blind) | {"fold": int(number)})
                 print(f"\r{len(records)} of {len(cases)}", end="", flush=True)
-    report = report_of(records, unseen, networks)
+    versions = {"cine": shipped.model.version} | dict.fromkeys(TASKS, arguments.version)
+    report = report_of(records, unseen, networks, versions)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for way in mass.WAYS:
         rows = [r for r in records if not r["failed"] and (way != "cine" or r["patient"] in unseen)]

@@ -69,6 +69,7 @@ def words(record: dict, report: dict, version: str) -> tuple[dict, dict]:
         "evaluate_every": config["optimiser"]["evaluate_every"],
         "phantom_percent": 100 * config["sampling"]["phantom_share"],
         "helpers": _HELPERS if helped else "",
+        "bias": _bias(report, config["task"]),
         "first_stage": _first_stage(record.get("start")),
         "agreement": "\n\n".join([_of(report, "tables", config["task"]) or "Not measured.", *pictures]),
         "limits": _limits_table(limits),
@@ -86,6 +87,11 @@ def copy_charts(path: Path, report: dict, task: str, folder: Path) -> None:
     for file in _of(report, "charts", task) or {}:
         shutil.copyfile(path.parent / file, folder / "docs" / Path(file).name)
     write_sums(folder)
+
+
+def _bias(report: dict, task: str) -> str:
+    found = (_of(report, "metrics", task) or {}).get("bias")
+    return f"{found['value']:.1f} g" if found else "somewhat"
 
 
 def _first_stage(start: dict | None) -> str:

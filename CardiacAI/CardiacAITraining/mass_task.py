@@ -136,6 +136,7 @@ class _MassTask:
         grid = grid + chance.elastic(1, crop) * (2 / CANVAS)
         images = F.grid_sample(images[None].float(), grid, align_corners=False)[0]
         labels = F.grid_sample(labels[None].float(), grid, mode="nearest", align_corners=False)[0]
+        # (The elastic bending changes it too, by 3 % at random: that stays noise.)
         # The same pixels may be larger or smaller, slices nearer or further: another patient, who weighs accordingly.
         side = stack.side * float(chance.uniform((), -c["size"], c["size"]).exp())
         distance = step * stack.distance * float(chance.uniform((), -c["distance"], c["distance"]).exp())
@@ -244,8 +245,9 @@ class RegressionTask(_MassTask):
             images.append(neighbours(self.chance.picture(stack[None], limits[None])[0])[some])
             sizes.append(self._sizes(side, distance, len(some)))
             same = torch.ones(len(some))
-            labels = labels[some]
-            truth = (number * same.long(), area[some], side**2 * same, distance * same, indices(labels), labels)
+            shown = labels[some]
+            labels = shown * synthetic  # a patient's contours go no further than the numbers measured on them
+            truth = (number * same.long(), area[some], side**2 * same, distance * same, indices(shown), labels)
             parts.append(Weighed(*truth, torch.full((len(some),), synthetic)))
         truth = Weighed(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Weighed)))
         return (torch.cat(images), self._told(torch.cat(sizes))), truth
@@ -277,19 +279,16 @@ class RegressionTask(_MassTask):
         return loss
 
     @torch.no_grad()
-    def weigh(self, network: torch.nn.Module, stack: Stack, device: torch.device | str = "cpu") -> float:
-        """g of one stack. network: in evaluation mode."""
-        images, sizes = self.seen(stack)
+    def weigh(self, network: torch.nn.Module, images, sizes, side: float, distance: float, device="cpu") -> float:
+        """g of one stack as it is seen. network: in evaluation mode. side, distance: mm."""
         answer = network(images.to(device), self._told(sizes).to(device)).cpu()
         same = torch.ones(len(images))
-        area, distance = self._weigh(answer, stack.side**2 * same, stack.distance * same)
+        area, distance = self._weigh(answer, side**2 * same, distance * same)
         return float((area * distance).sum() / 1000 * MYOCARDIAL_DENSITY)
 
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str | None:
-        if not self.held:
-            return None
+    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
         network.eval()
-        ours = [self.weigh(network, stack, device) for stack in self.held]
+        ours = [self.weigh(network, *self.seen(s), s.side, s.distance, device) for s in self.held]
         network.train()
         return "held-out mass " + agreement_words(ours, [stack.mass for stack in self.held])
 
@@ -326,9 +325,7 @@ class SegmentationTask(_MassTask):
         return self._loss(answer.float(), truth)
 
     @torch.no_grad()
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str | None:
-        if not self.held:
-            return None
+    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
         network.eval()
         ours, theirs, overlap, total = [], [], 0, 0
         for stack in self.held:

@@ -1,4 +1,4 @@
-"""ML4H's two networks for LV mass in their authors' widths (Khurshid et al., Cardiovascular Digital Health Journal 2021).
+"""ML4H's two networks for LV mass, in their authors' widths (Khurshid et al., Cardiovascular Digital Health J 2021).
 
 Built from the paper and the description of the released run: 3D dense blocks of three convolutions with 32 filters and
 mish, pooling in plane only, and pixel size through fully connected layers. What the paper leaves open is marked "our

@@ -50,7 +50,8 @@ class _ML4HTask:
 
     def cases(self, data: Path) -> list[Case]:
         d = self.config["data"]
-        return [c for c in list_cases(data, d["folds"], d["everyone"]) if c.phase == "ED"]
+        cases = list_cases(data, d["folds"], d["everyone"])
+        return [c for c in cases if c.phase == "ED" and (d["everyone"] or c.split == "train")]
 
     def load(self, used: list[Case], held: list[Case], generator: torch.Generator) -> str:
         size = self.config["input"]["size"]
@@ -68,9 +69,7 @@ class _ML4HTask:
         return torch.zeros_like(mm) if self.config["input"]["blind"] else mm
 
     @torch.no_grad()
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str | None:
-        if not self.held:
-            return None
+    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
         network.eval()
         ours = [
             self._mass(network(images[None].to(device), self._told(mm[None].float()).to(device)).float().cpu(), mm)

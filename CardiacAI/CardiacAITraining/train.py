@@ -5,7 +5,6 @@ import json
 import math
 import os
 import platform
-import subprocess
 import time
 import tomllib
 from copy import deepcopy
@@ -15,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from . import protocol
 from .acdc import Case
 
 
@@ -53,8 +53,8 @@ class Task(Protocol):
     def loss(self, answer, truth) -> torch.Tensor:
         """A number to make small. answer: what the network gave, perhaps in bfloat16, on the training's device."""
 
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str | None:
-        """How it does on those held out, in words for the log; None where nobody is."""
+    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
+        """How it does on those held out, in words for the log."""
 
 
 def open_task(config: dict) -> Task:
@@ -137,6 +137,8 @@ def train(config: dict, data: Path, out: Path, start: Path | None = None) -> Non
     _provenance(out, config, used, held, start)
     log(out, f"{len(used)} stacks to train on, {len(held)} held out; reading")
     words = task.load(used, held, generator)
+    # The validation patients are read once a version, by the commands that say so, and not while choices are made.
+    judged = bool(held) and all(case.split == "train" for case in held)
 
     step, checkpoint = 0, out / "checkpoint.pt"
     if checkpoint.exists():
@@ -180,10 +182,8 @@ def train(config: dict, data: Path, out: Path, start: Path | None = None) -> Non
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
-        if step % o["evaluate_every"] == 0 or step == o["steps"]:
-            words = task.judge(average.network, device)
-            if words:
-                log(out, f"step {step} {words}")
+        if judged and (step % o["evaluate_every"] == 0 or step == o["steps"]):
+            log(out, f"step {step} {task.judge(average.network, device)}")
     torch.save(average.network.state_dict(), out / "average.tmp")
     os.replace(out / "average.tmp", out / "average.pt")
     log(out, "done")
@@ -206,23 +206,36 @@ def log(out: Path, text: str) -> None:
 
 
 def _provenance(out: Path, config: dict, used: list[Case], held: list[Case], start: Path | None) -> None:
-    """Writes `run.json`. Raises ValueError when the folder holds a run of another recipe."""
+    """Writes `run.json`. Raises ValueError when the folder holds a run of another recipe or start, or patients leak."""
     earlier = json.loads((out / "run.json").read_text()) if (out / "run.json").exists() else None
     if earlier and earlier["config"] != config:
         raise ValueError(f"{out} holds a run of another recipe. Choose another folder, or delete that one.")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    begun = json.loads((start.parent / "run.json").read_text()) if start else None
+    if earlier and (earlier["start"] or {}).get("config") != (begun or {}).get("config"):
+        raise ValueError(f"{out} holds a run that began from other weights. Give the same --start, or another folder.")
+    commits = [earlier["commit"]] if earlier else []
+    leaked = seen_by(begun) & {case.patient for case in held}
+    if leaked:
+        raise ValueError(
+            f"{start} was trained on {', '.join(sorted(leaked))}, whom this run holds out. Take another start."
+        )
     record = {
         "config": config,
         "trained_on": sorted({case.patient for case in used}),
         "held_out": sorted({case.patient for case in held}),
-        "start": json.loads((start.parent / "run.json").read_text()) if start else None,
-        "commit": commit.stdout.strip(),
+        "start": begun,
+        "commit": ", ".join(dict.fromkeys([*commits, protocol.commit()])),  # of every time it was begun or resumed
         "torch": torch.__version__,
         "numpy": np.__version__,
         "machine": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
     }
     (out / "run.json").write_text(json.dumps(record, indent=1))
+
+
+def seen_by(record: dict | None) -> set[str]:
+    """Patients that the weights of a run were trained on, in all its stages. record: its `run.json`."""
+    return set(record["trained_on"]) | seen_by(record.get("start")) if record else set()
 
 
 def main(argv: list[str] | None = None) -> int:

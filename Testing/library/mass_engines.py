@@ -19,8 +19,10 @@ _SCALED = np.array([shade / 900 for shade in SHADES.values()])
 
 
 def painted(phantom: Phantom) -> Volume:
-    """An image of a phantom's labels in even shades of grey."""
-    return phantom.labels.with_array(np.array(list(SHADES.values()), np.int16)[phantom.labels.array])
+    """An image of a phantom's labels in even shades of grey, a corner aside: no slice is blank or that of another."""
+    array = np.array(list(SHADES.values()), np.int16)[phantom.labels.array]
+    array[..., 0, 0] = 1 + np.arange(array.shape[-3])
+    return phantom.labels.with_array(array)
 
 
 class Painter:

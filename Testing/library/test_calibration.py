@@ -183,6 +183,7 @@ def test_rows_without_a_pair_are_counted():
         (text("a;1;2", head="case;mass;reference"), "Found: case, mass, reference"),
         (text("a,1,2,3", head="case,reference,lv_mass,reference"), "more than one column reference"),
         (b"", "Found: none"),
+        (b'case,lv_mass,reference\na,"' + 140_000 * b"1", "cannot be read as CSV at line"),
         (b"PK\x03\x04workbook", "Save it as CSV"),
         (b"\xff\xfe\x00", "not text"),
     ],
@@ -200,7 +201,7 @@ def test_what_cannot_be_read_is_named(content, words):
         (MASSES, np.linspace(100, 110, 13), "references lie within 10 g"),
         (MASSES, 300 - MASSES, "do not go together"),
         (MASSES, np.array([100.0, 150] * 6 + [100]), "do not go together"),
-        (np.array([100.0] * 12 + [200]), np.array([110.0] * 12 + [220]), "single heart"),
+        (np.append(100 + np.arange(12) / 10, 200), np.append(110 + np.arange(12) / 10, 220), "single heart"),
     ],
 )
 def test_pairs_that_tell_nothing_are_refused(tmp_path, measured, reference, words):
@@ -221,3 +222,45 @@ def test_a_summary_of_another_version_is_refused(tmp_path):
 def test_a_table_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         fit(tmp_path / "none.csv", MODEL)
+
+
+def rows_of(*pairs, header="case,state,lv_mass,reference") -> bytes:
+    return "\n".join([header, *(",".join(map(str, pair)) for pair in pairs)]).encode()
+
+
+def test_the_same_heart_twice_and_failed_cases_are_no_pairs(tmp_path):
+    table = tmp_path / "t.csv"
+    hearts = [(f"p{n}", "done", 60 + 10 * n, 66 + 10 * n + n % 3) for n in range(12)]
+    table.write_bytes(rows_of(*hearts, *hearts[:4], ("p99", "failed", 500, 60)))
+    made = fit(table, MODEL)
+    assert made.pairs == 12 and made.made["left_out"] == 5
+
+
+def test_masses_of_function_and_other_units_are_refused(tmp_path):
+    table = tmp_path / "t.csv"
+    hearts = [(f"p{n}", "done", 60 + 10 * n, 2.2 * (60 + 10 * n) + n % 3) for n in range(12)]
+    table.write_bytes(rows_of(*hearts))
+    with pytest.raises(InputError, match="in grams"):
+        fit(table, MODEL)
+    table.write_bytes(rows_of(*hearts, header="case,lv_edv,lv_mass,reference"))
+    with pytest.raises(InputError, match="cardiacai mass"):
+        fit(table, MODEL)
+
+
+def test_a_number_changed_by_hand_does_not_pass(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_bytes(rows_of(*[(f"p{n}", "done", 60 + 10 * n, 66 + 10 * n + n % 3) for n in range(12)]))
+    fit(table, MODEL).save(tmp_path / "c.json")
+    assert load(tmp_path / "c.json").pairs == 12
+    text = (tmp_path / "c.json").read_text()
+    (tmp_path / "c.json").write_text(text.replace('"pairs": 12', '"pairs": 120'))
+    with pytest.raises(InputError, match="changed by hand"):
+        load(tmp_path / "c.json")
+
+
+def test_the_lightest_pair_is_no_extrapolation(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_bytes(rows_of(*[(f"p{n}", "done", 68.22 + 10 * n, 66 + 10 * n + n % 3) for n in range(12)]))
+    made = fit(table, MODEL)
+    assert "outside_calibration" not in {flag.code for flag in made.flags(68.2175)}
+    assert "outside_calibration" in {flag.code for flag in made.flags(60.0)}

@@ -93,8 +93,18 @@ def test_a_batch_goes_on_after_a_failure_and_skips_what_is_finished(image, tmp_p
     capsys.readouterr()
     assert run(studies, "-o", out, "--skip-finished") == 1
     assert "2 skipped" in capsys.readouterr().err
-    assert run(studies, "-o", out, "--skip-finished", "--weight", 70, "--height", 170) == 1  # other options: done again
+    assert run(studies, "-o", out, "--skip-finished", "--ed", 1) == 1  # other options: done again
     assert "0 skipped" in capsys.readouterr().err
+
+
+def test_one_patients_body_is_not_given_to_a_batch(image, tmp_path, capsys):
+    (tmp_path / "studies").mkdir()
+    for name in "ab":
+        shutil.copy(image, tmp_path / "studies" / f"{name}.nii.gz")
+    assert run(tmp_path / "studies", "-o", tmp_path / "out", "--weight", 70, "--heart-rate", 60) == 3
+    assert "--weight and --heart-rate belong to one patient" in capsys.readouterr().err
+    assert run(tmp_path / "studies", "-o", tmp_path / "studies") == 4
+    assert sorted(path.name for path in (tmp_path / "studies").iterdir()) == ["a.nii.gz", "b.nii.gz"]
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,56 @@ def test_what_lies_beside_a_single_4d_file_is_named(files, tmp_path, capsys):
     assert (tmp_path / "results" / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("patient001_frame01", "patient001_frame12"),
+        ("phase 1", "phase 2", "phase 10"),
+        ("Frame9", "frame10"),
+        ("heart_ED", "heart_ES"),
+    ],
+)
+def test_3d_files_named_as_phases_are_one_cine(files, tmp_path, names):
+    """Alone, and as one folder of a batch: the same heart."""
+    folder = tmp_path / "studies" / "p"
+    folder.mkdir(parents=True)
+    for name in names:
+        shutil.copy(files / "stack.nii.gz", folder / f"{name}.nii.gz")
+        shutil.copy(files / "stack_gt.nii.gz", folder / f"{name}_gt.nii.gz")
+    assert found(folder) == [(".", "p")] and find_hearts(folder)[0].alone
+    shutil.copytree(folder, tmp_path / "studies" / "q")
+    assert found(tmp_path / "studies") == [("p", "p"), ("q", "q")]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("patient001_frame01", "patient002_frame01"),
+        ("heart1_frame01", "heart2_frame01"),
+        ("heart1_frame01", "heart2_frame12"),
+        ("heart1", "heart2"),
+        ("a_frame01", "b_frame02"),
+        ("frame01", "other"),
+        ("sax_t1a", "sax_t1b"),
+    ],
+)
+def test_other_3d_files_are_hearts_of_their_own(files, tmp_path, names):
+    for name in names:
+        shutil.copy(files / "stack.nii.gz", tmp_path / f"{name}.nii.gz")
+    assert [name for _, name in found(tmp_path)] == sorted(names)
+
+
+def test_end_diastole_is_found_among_frames(beat, tmp_path):
+    """As in ACDC's patients without their 4D file: the frame of the largest LV is weighed, not each of them."""
+    (tmp_path / "in").mkdir()
+    for number, phase in ((1, 3), (12, 0)):
+        still = replace(beat, array=beat.array[phase], frame_times=None)
+        write_volume(still, tmp_path / "in" / f"patient001_frame{number:02}.nii.gz")
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 0
+    told = document(tmp_path / "out")["provenance"]
+    assert (told["end_diastole"], told["phases"]) == (2, 2)
+
+
 def test_stacks_in_a_folder_are_a_batch_without_their_label_maps(files, tmp_path):
     for name in ("a", "b"):
         shutil.copy(files / "stack.nii.gz", tmp_path / f"{name}.nii.gz")
@@ -256,6 +306,25 @@ def test_another_version_of_any_model_is_not_finished(files, mass_folders, tmp_p
     capsys.readouterr()
     assert run(studies, "-o", tmp_path / "out", "--skip-finished") == 0
     assert "1 done, 0 failed, 1 skipped" in capsys.readouterr().err
+
+
+def test_another_precision_is_the_cine_networks_alone(monkeypatch):
+    """The mass networks were never measured in bf16."""
+    from types import SimpleNamespace
+
+    from CardiacAILib import commands, engines
+
+    asked = {}
+
+    def opened(model, name, precision):
+        asked[model.name] = precision
+        return SimpleNamespace(model=model, precision=precision)
+
+    monkeypatch.setattr(engines, "open_engine", opened)
+    arguments = SimpleNamespace(accept_license=True, engine="openvino", precision="bf16")
+    found = commands.mass_engines(arguments)
+    assert asked == {"cine_short_axis": "bf16", "mass_segmentation": "f32", "mass_regression": "f32"}
+    assert [mass.described(engine)["precision"] for engine in found.values()] == ["bf16", "f32", "f32"]
 
 
 # What is refused

@@ -1,6 +1,7 @@
 """LV mass of images as scanners send them: the cine network's own error, pixel size, what must not pass in silence.
 
-The two networks that are told the pixel size are untrained here: what is tested is what becomes of them.
+The two networks that are told the pixel size are untrained here: what is tested is what becomes of them. For the
+trained ones see test_mass_shipped.py.
 """
 
 from dataclasses import replace
@@ -66,8 +67,6 @@ def test_the_same_voxels_of_another_size(phantom, result, engines, pixel, distan
     other = weigh(replace(phantom.image, spacing=(pixel, pixel, distance)), engines)
     factor = (pixel / 1.4) ** 2 * distance / 8
     assert other.ways[0].mass == pytest.approx(factor * result.ways[0].mass, rel=ERROR)
-    if distance == 8:  # what the others see changes only by the number they are told, or by the limits of pixels
-        assert other.ways[2].mass != result.ways[2].mass
 
 
 def test_pixels_that_are_not_square(engines):

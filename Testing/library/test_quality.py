@@ -122,3 +122,29 @@ def test_a_heart_cut_by_the_edge_of_the_picture(labels, stack):
     cut = labels[:, :, : columns[-1] - 4]
     assert "picture_edge" in codes(check(cut, replace(stack, pixels=stack.pixels[:, :, : cut.shape[2]])))
     assert "picture_edge" not in codes(check(labels, stack))
+
+
+@pytest.mark.parametrize("ends", [slice(0, 2), slice(-1, None)])
+def test_slices_without_a_picture_are_named(labels, stack, ends):
+    pixels = stack.pixels.copy()
+    pixels[ends] = 7
+    flag = next(f for f in check(labels, replace(stack, pixels=pixels)) if f.code == "blank_slice")
+    numbers = sorted(stack.slice_number(i) for i in np.arange(len(pixels))[ends])
+    assert f"slice {', '.join(map(str, numbers))}:" in flag.message
+
+
+def test_a_stack_twice_and_slices_twice(labels, stack):
+    twice = replace(stack, pixels=np.concatenate([stack.pixels, stack.pixels]))
+    found = codes(check(np.concatenate([labels, labels]), twice))
+    assert {"repeated_slice", "lv_too_long", "slices_disordered"} <= found
+    order = [0, 1, 2, 3, 3, *range(4, len(labels))]
+    assert "repeated_slice" in codes(check(labels[order], replace(stack, pixels=stack.pixels[order])))
+
+
+def test_slices_out_of_order_or_pushed_aside(labels, stack):
+    order = [9, 8, 7, *range(7), *range(10, len(labels))]  # three apical slices before the base
+    assert "slices_disordered" in codes(check(labels[order], replace(stack, pixels=stack.pixels[order])))
+    moved = labels.copy()
+    moved[5] = np.roll(moved[5], round(40 / stack.pixel_spacing[1]), axis=1)
+    flag = next(f for f in check(moved, stack) if f.code == "slices_disordered")
+    assert str(stack.slice_number(5)) in flag.message

@@ -137,7 +137,12 @@ def weighed(case) -> Weighed:
     )
     limits = {"segmenter": {"cine": (-14.2, 12.9)}, "regressor": {"cine": (-0.5, 0.5), "segmenter": (-19.9, 19.5)}}
     metadata = {
-        first: {"agreement_limits": {second: {"low": low, "high": high, "n": 80} for second, (low, high) in of.items()}}
+        first: {
+            "agreement_limits": {
+                second: {"low": low, "high": high, "n": 80, "model": MODELS[second], "version": "1.2.3"}
+                for second, (low, high) in of.items()
+            }
+        }
         for first, of in ({"cine": {}} | limits).items()
     }
     comparisons = mass_checks.compare(ways, metadata)
@@ -175,7 +180,7 @@ def stripped(result: LVMass) -> LVMass:
     return replace(
         result,
         ways=tuple(replace(way, index=None, calibrated=None) for way in result.ways),
-        comparisons=tuple(replace(c, low=None, high=None, agrees=None) for c in result.comparisons),
+        comparisons=tuple(replace(c, low=None, high=None, agrees=None, patients=None) for c in result.comparisons),
         measurements=tuple(m for m in result.measurements if m.unit == "g" and "calibrated" not in m.key),
         normal=None,
         flags=(),

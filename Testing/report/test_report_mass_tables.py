@@ -13,6 +13,7 @@ from CardiacAILib.measure import Measurement, measure
 from CardiacAILib.report.mass_tables import (
     beside_normal,
     format_mass_table,
+    limits_source,
     limits_words,
     mass_document,
     mass_slice_rows,
@@ -93,6 +94,7 @@ def test_document(weighed):
     assert found["ways"][1]["mass_g"] == weighed.result.ways[1].mass
     assert found["identifiers"] == {"Patient ID": "4711"}
     assert found["comparisons"][1]["limits_g"] == [-0.5, 0.5] and found["comparisons"][1]["agrees"] is False
+    assert found["comparisons"][1]["limits_from_patients"] == 80
     assert found["normal_range"]["sex"] == "F" and "doi" in found["normal_range"]["source"]
     assert [s["area_mm2"]["cine"] for s in found["slices"]] == list(weighed.result.ways[0].areas)
     assert found["provenance"]["calibration"]["pairs"] == 24
@@ -130,6 +132,12 @@ def test_words_of_comparisons(weighed, bare):
     assert {(verdict(c), limits_words(c)) for c in bare.result.comparisons} == {("limits not known", "-")}
 
 
+def test_limits_that_rest_on_different_hearts(weighed):
+    first, *others = weighed.result.comparisons
+    assert limits_source((replace(first, patients=75), *others)).endswith("on 75 to 80 hearts.")
+    assert limits_source((replace(first, patients=None),)).endswith("in cross-validation.")
+
+
 def test_table_for_the_terminal(weighed):
     text = format_mass_table(weighed.result)
     cine, _, regressor = weighed.result.ways
@@ -140,6 +148,7 @@ def test_table_for_the_terminal(weighed):
     difference = regressor.mass - cine.mass
     assert f"Regressor - cine {difference:+.1f} -0.5 to +0.5 do not agree" in lines
     assert "Body surface area 2.00 m2" in lines and "Normal range: 28 to 56 g/m2 in women" in text
+    assert "on 80 hearts." in text and "Mosteller" in text
     assert "WARNING: LV mass is" in text and "papillary muscles" in text and text.endswith("\n")
     assert text.isascii() and max(map(len, lines[:12])) < 80
 
@@ -148,5 +157,11 @@ def test_table_of_little(bare, change_way):
     text = format_mass_table(change_way(bare.result, "segmenter", mass=0.0, areas=(0.0,) * 5))
     words = " ".join(text.split())
     assert words.startswith("LV mass by g ---") and "Segmenter told the pixel size 0.0 Regressor" in words
-    assert "g/m2" not in text and "Calibrated" not in text and "Normal" not in text and "nan" not in text
+    assert (
+        "Limits:" not in text
+        and "g/m2" not in text
+        and "Calibrated" not in text
+        and "Normal" not in text
+        and "nan" not in text
+    )
     assert np.isfinite([float(line.split()[-1]) for line in text.splitlines()[2:5]]).all()

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from CardiacAILib.phantom import short_axis_phantom
-from CardiacAITraining.mass_agreement import SIZES, expert_mass, report_of, summarise
+from CardiacAITraining.mass_agreement import SIZES, check_recipes, expert_mass, report_of, summarise
+
+VERSIONS = {"cine": "0.2.0", "segmenter": "0.1.0", "regressor": "0.1.0"}
 
 
 @pytest.fixture
@@ -17,6 +19,7 @@ def records() -> list[dict]:
         masses = {"cine": expert + 2, "segmenter": expert - 5, "regressor": expert + float(rng.normal(0, 10))}
         sizes = {name: {"cine": 1.0, "segmenter": 1.02, "regressor": float(rng.normal(1, 0.03))} for name in SIZES}
         record = {"patient": f"p{number:02d}", "group": "NOR", "expert": expert, "failed": None, "fold": number % 5}
+        record["untold"] = {way: masses[way] + 3 for way in ("segmenter", "regressor")}
         record |= masses | {"segmenter_dice": 0.9, "sizes": sizes, "blind": expert + (30 if number % 2 else -30)}
         made.append(record | {"wrong_size": {way: value * 1.3 for way, value in masses.items()}})
     return made
@@ -38,13 +41,14 @@ def test_known_differences_come_back(records):
 
 def test_aims_are_judged_and_failures_are_named(records):
     failed = {"patient": "p99", "group": "DCM", "expert": 100.0, "failed": "No heart was found."}
-    report = report_of([*records, failed], {"p01", "p02", "p03"}, {"segmenter": [], "regressor": []})
+    report = report_of([*records, failed], {"p01", "p02", "p03"}, {"segmenter": [], "regressor": []}, VERSIONS)
     met = {(aim["way"], aim["figure"]): aim["met"] for aim in report["aims"]}
     assert met["regressor", "mae"] and met["segmenter", "mae"] and not met["segmenter", "bias"]
     assert "p99 (No heart was found.)" in report["tables"]["segmenter"]
     assert "missed" in report["tables"]["segmenter"] and "trained without pixel size" in report["tables"]["regressor"]
     limits = report["agreement_limits"]["regressor"]
     assert limits["segmenter"]["n"] == 40 and limits["cine"]["n"] == 3
+    assert (limits["cine"]["model"], limits["cine"]["version"]) == ("cine_short_axis", "0.2.0")
     assert limits["segmenter"]["low"] < limits["segmenter"]["high"]
 
 
@@ -52,3 +56,21 @@ def test_the_experts_mass_is_that_of_the_voxels():
     phantom = short_axis_phantom()
     truth = next(m.value for m in phantom.truth if m.key == "lv_mass")
     assert expert_mass(phantom.labels) == pytest.approx(truth, rel=0.02)
+
+
+def run(fold: int, held: list[str], trained: list[str], start=None, **sampling) -> dict:
+    config = {"data": {"holdout_fold": fold}, "sampling": {"zoom": 0.3} | sampling}
+    return {"config": config, "held_out": held, "trained_on": trained, "start": start}
+
+
+def test_folds_that_cannot_be_pooled_are_refused():
+    good = [run(0, ["a"], ["b"]), run(1, ["b"], ["a"])]
+    check_recipes(good)
+    with pytest.raises(ValueError, match="one recipe"):
+        check_recipes([good[0], run(1, ["b"], ["a"], zoom=0.1)])
+    with pytest.raises(ValueError, match="one recipe"):
+        check_recipes([good[0], run(1, ["b"], ["a"], start=run(1, ["b"], ["a"]))])
+    with pytest.raises(ValueError, match="same patient"):
+        check_recipes([good[0], run(1, ["a"], ["b"])])
+    with pytest.raises(ValueError, match="trained on b"):  # a first stage that saw whom the second holds out
+        check_recipes([run(f, [h], [t], start=run(f, [t], ["a", "b"])) for f, h, t in ((1, "b", "a"), (0, "c", "a"))])

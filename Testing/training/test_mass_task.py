@@ -144,11 +144,11 @@ def test_the_authors_recipes_run(data, tmp_path, recipe):
     assert config["network"]["filters"] == 32 and config["network"]["depth"] == 3
     config["network"] = {"filters": 4, "depth": 1, "levels": 1, "hidden": 4}
     config["input"]["size"] = [5, 32, 32]
-    config["data"]["folds"], config["data"]["holdout_fold"] = 2, 1
+    config["data"]["folds"], config["data"]["holdout_fold"] = 3, 1
     config["optimiser"] |= {"steps": 3, "evaluate_every": 3, "checkpoint_every": 3, "batch": 2}
     training.train(config, data, tmp_path)
     assert "held-out mass" in (tmp_path / "log.txt").read_text()
-    assert json.loads((tmp_path / "run.json").read_text())["held_out"] == ["patient003"]
+    assert json.loads((tmp_path / "run.json").read_text())["held_out"] == ["patient002"]
 
 
 def test_a_whole_stack_is_cut_or_padded_about_its_middle():

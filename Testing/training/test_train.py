@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from CardiacAITraining import cine_task
 from CardiacAITraining import train as training
 from CardiacAITraining.acdc import list_cases
 from CardiacAITraining.sampling import Sampler
@@ -75,9 +76,9 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(data, config, t
 
 def test_samples_are_pictures_in_range_with_labels_that_fit_them(data, config):
     cases = [case for case in list_cases(data, 2) if case.split == "train"]
-    slices = training.load_slices(cases, config)
+    slices = cine_task.load_slices(cases, config)
     settings = config["sampling"] | config["input"] | config["data"] | {"crop": 96}
-    sampler = Sampler(slices, training.phantom_slices(config), settings, torch.Generator().manual_seed(1))
+    sampler = Sampler(slices, cine_task.phantom_slices(config), settings, torch.Generator().manual_seed(1))
     images, labels = sampler.batch(64)
     assert images.shape == labels.shape == (64, 1, 96, 96)
     assert images.min() >= 0 and images.max() <= 1
@@ -108,3 +109,19 @@ def test_a_recipe_extends_another():
     assert refit["data"]["holdout_fold"] == -1
     assert refit["network"] == base["network"] and refit["input"] == base["input"]
     assert refit["data"]["phantoms"] == base["data"]["phantoms"]
+
+
+def test_weights_that_saw_a_held_out_patient_are_no_start(data, config, tmp_path):
+    config["optimiser"] |= {"steps": 1}
+    training.train(config, data, tmp_path / "first")
+    config["data"]["holdout_fold"] = 0  # patient001, whom the first stage was trained on
+    with pytest.raises(ValueError, match="patient001"):
+        training.train(config, data, tmp_path / "second", tmp_path / "first" / "average.pt")
+
+
+def test_a_run_is_not_resumed_from_another_start(data, config, tmp_path):
+    config["optimiser"] |= {"steps": 1}
+    training.train(config, data, tmp_path / "first")
+    training.train(config, data, tmp_path / "second", tmp_path / "first" / "average.pt")
+    with pytest.raises(ValueError, match="other weights"):
+        training.train(config, data, tmp_path / "second")

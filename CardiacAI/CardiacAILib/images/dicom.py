@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .dicom_scan import PARALLEL, Scan, axes, pixels, require_images, scan, series_numbers, title
+from .dicom_scan import PARALLEL, Scan, axes, file_name, pixels, require_images, scan, series_numbers, title
 from .patient import Patient, patient_of
 from .volume import Volume
 
@@ -113,7 +113,7 @@ def _require_alike(stack: list) -> None:
     """Every image has the geometry a volume needs, and the same as the first one's but for its position."""
     first = stack[0]
     for header in stack:
-        name = Path(header.filename).name
+        name = file_name(header)
         if int(header.get("NumberOfFrames") or 1) > 1 or "SharedFunctionalGroupsSequence" in header:
             raise InputError(f"{name} is {MULTI_FRAME} and pass one phase.")
         if int(header.get("SamplesPerPixel") or 1) != 1:
@@ -129,7 +129,7 @@ def _require_alike(stack: list) -> None:
         for tag, tolerance in _ALIKE.items():
             if np.abs(np.subtract(_numbers(header[tag].value), _numbers(first[tag].value))).max() > tolerance:
                 raise InputError(
-                    f"The images of {title(stack)} differ in {tag} ({Path(first.filename).name}: {first[tag].value}; "
+                    f"The images of {title(stack)} differ in {tag} ({file_name(first)}: {first[tag].value}; "
                     f"{name}: {header[tag].value}). Pass one parallel stack of short-axis slices alone."
                 )
 

@@ -10,9 +10,9 @@ from ..flags import Flag
 from .cine import PLAUSIBLE_RATE, Cine, file_names, imaged_time, rate_from_times
 from .dicom import MULTI_FRAME, grid
 from .dicom_phases import missing, without_copies
-from .dicom_scan import Scan, number, pixels, require_images, rescale, scan, stored_type, title
+from .dicom_scan import Scan, file_name, number, pixels, require_images, rescale, scan, stored_type, title
 from .dicom_slices import MULTI_FRAME_SERIES, ONE_IMAGE, CineSlice, Left, cine_slices, listed
-from .patient import date, patient_of, plausible
+from .patient import patient_of, plausible
 from .short_axis import FEWEST_SLICES, OFF_AXIS, Choice, Stack, choose
 from .volume import Volume
 
@@ -221,7 +221,7 @@ def _no_stack(folder: Path, left: list[Left], found: Scan, beating: bool) -> Inp
         return InputError(f"{next(iter(found.damaged.values()))} Export the series again.")
     if any(item.why == MULTI_FRAME_SERIES for item in left):
         item = next(item for item in left if item.why == MULTI_FRAME_SERIES)
-        return InputError(f"{Path(item.images[0].filename).name} is {MULTI_FRAME} and pass that.")
+        return InputError(f"{file_name(item.images[0])} is {MULTI_FRAME} and pass that.")
     if not beating and any(item.why == ONE_IMAGE for item in left):
         return OnePhaseError(
             f"{folder.name} holds one phase only: {listed(left)}. A cine has several at each slice position; "
@@ -252,7 +252,7 @@ def _require_one_study(folder: Path, choice: Choice) -> None:
         raise InputError(f"{folder.name} holds short-axis cines of {len(patients)} patients. Pass the folder of one.")
     studies = {str(stack.images[0].get("StudyInstanceUID")) for stack in stacks}
     if len(studies) > 1:  # anonymised patients may share one name
-        lines = (f"  {date(stack.images[0], 'StudyDate') or 'no date'}: {stack.name}\n" for stack in stacks)
+        lines = (f"  {stack.name}\n" for stack in stacks)
         raise InputError(
             f"{folder.name} holds short-axis cines of {len(studies)} studies:\n{''.join(sorted(lines))}"
             "Pass a folder with the images of one study."

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..privacy import anonymous
 from . import itk
 
 #: Largest difference between direction cosines of parallel slices.
@@ -176,7 +177,7 @@ def _decoded(header) -> np.ndarray:
         syntax = header.file_meta.get("TransferSyntaxUID")
         name = getattr(syntax, "name", syntax)
         raise InputError(
-            f"The pixels of {Path(header.filename).name} cannot be decoded (transfer syntax: {name}). "
+            f"The pixels of {file_name(header)} cannot be decoded (transfer syntax: {name}). "
             "The file is truncated, or its compression is not supported: export the series again, uncompressed."
         ) from None
     return array.astype(np.float32) if array.dtype == np.float64 else array
@@ -186,10 +187,24 @@ def _decoded(header) -> np.ndarray:
 
 
 def title(headers: Sequence) -> str:
-    """What a reader calls images: their series numbers and description."""
+    """What a reader calls images: their series numbers and description, without the patient's name, id or birth date.
+
+    It is quoted in errors, which a batch writes into its table.
+    """
     numbers = series_numbers(headers)
     text = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return f'series {text} "{headers[0].get("SeriesDescription") or "without description"}"'
+    description = _nameless(str(headers[0].get("SeriesDescription") or "without description"), headers[0])
+    return f'series {text} "{description}"'
+
+
+def file_name(header) -> str:
+    """What a reader calls the file of an image, likewise."""
+    return _nameless(Path(header.filename).name, header)
+
+
+def _nameless(text: str, header) -> str:
+    tags = {"Patient name": "PatientName", "Patient ID": "PatientID", "Birth date": "PatientBirthDate"}
+    return anonymous(text, {key: str(header.get(tag) or "") for key, tag in tags.items()})
 
 
 def series_numbers(headers: Sequence) -> list[int]:
@@ -213,7 +228,7 @@ def axes(header) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     length = np.linalg.norm(normal)
     if abs(length - 1) > PARALLEL or abs(along_row @ along_column) > PARALLEL:
         raise InputError(
-            f"{Path(header.filename).name} has an ImageOrientationPatient with rows and columns not at right angles. "
+            f"{file_name(header)} has an ImageOrientationPatient with rows and columns not at right angles. "
             "Export the original images from the scanner again."
         )
     normal, row = normal / length, along_row / np.linalg.norm(along_row)

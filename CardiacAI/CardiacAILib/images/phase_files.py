@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +22,22 @@ SAME_SPACING, SAME_ORIGIN, SAME_DIRECTION = 1e-3, 0.1, 2e-3
 #: Fewer files than this may be anything, unless their names say that they are phases.
 FEWEST_UNNAMED = 12
 _PATIENT = re.compile(r"(?<![a-z])(?:patient|subject|case|sub|pat)[ _.-]*(\d+)")
-_PHASE = re.compile(r"(?<![a-z])(?:(?:frame|phase|time|t|ed|es)[ _.-]*\d|(?:ed|es)(?![a-z]))")
+_PHASE = re.compile(r"(?<![a-z])(?:(?:frame|phase|time|t|ed|es)[ _.-]*\d+|(?:ed|es)(?![a-z]))")
 
 
 def holds_phases(folder: Path) -> bool:
     """Whether a folder has image files and no DICOM beside them."""
     files = [path for path in folder.iterdir() if path.is_file()]
     return any(map(is_image_file, files)) and not any(map(is_dicom_file, files))
+
+
+def named_as_phases(files: Sequence[Path]) -> bool:
+    """Whether the names of 3D files say by themselves that these are phases of one beat: they differ in a phase alone.
+
+    files: without label maps. Nothing is opened.
+    """
+    names = [path.name.lower() for path in files]
+    return len(names) > 1 and all(map(_PHASE.search, names)) and len({_PHASE.sub("", name) for name in names}) == 1
 
 
 def read_phases(folder: Path) -> Cine:

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ..labels import MYO
+from ..normal_ranges import SEXES
 from . import frame
 from .chart import Line, chart_svg, sample_svg, strip_svg
 from .figures import plain_svg, slice_svg
@@ -14,10 +15,12 @@ from .function_tables import in_words
 from .mass_tables import (
     CONVENTIONS,
     REGRESSOR,
+    SURFACE_CONVENTION,
     MassSliceRow,
     beside_normal,
     capital,
     general_measurements,
+    limits_source,
     limits_words,
     mass_slice_rows,
     normal_words,
@@ -34,14 +37,12 @@ if TYPE_CHECKING:
     from ..images.volume import Volume
     from ..mass import LVMass, Way
 
-_LIMITS = "g: first - second. Limits: the limits of agreement measured in cross-validation."
 #: Colour and point of each way, in every chart; those of the two with outlines are the outlines' own.
 _LOOKS = {
     "cine": (MYO.color, "disc"),
     "segmenter": (SECOND_COLOR, "ring"),
     "regressor": ((204, 121, 167), "diamond"),  # reddish purple of Okabe and Ito, which no structure has
 }
-_SEXES = {"F": "female", "M": "male"}
 
 
 def mass_html(
@@ -76,7 +77,7 @@ def _facts(result: LVMass, drawn: Pictures) -> list[str]:
     phase, phases = (result.provenance.get(key) for key in ("end_diastole", "phases"))
     weighed = f"end-diastole: phase {phase}" + f" of {phases}" * bool(phases) if phase else ""
     general = [_printed(in_words(m)) for m in general_measurements(result)]
-    return ["LV mass", slices, pixels, weighed, _SEXES.get(result.provenance.get("sex"), ""), *general, orientation]
+    return ["LV mass", slices, pixels, weighed, SEXES.get(result.provenance.get("sex"), ""), *general, orientation]
 
 
 def _printed(text: str) -> str:
@@ -122,20 +123,17 @@ def _number(value: float, unit: str, kind: str = "") -> str:
 
 def _strips(result: LVMass) -> str:
     """The masses on one axis, by body surface where that is known, over the normal range where there is one."""
+    if not _indexed(result):
+        return _strip(result, [way.mass for way in result.ways], "g")
+    indices = [math.nan if way.index is None else way.index for way in result.ways]
     normal = result.normal
-    drawn = ""
-    if _indexed(result):
-        indices = [math.nan if way.index is None else way.index for way in result.ways]
-        drawn += _strip(result, indices, "g/m\u00b2", normal and (normal.index_low, normal.index_high))
-    if not drawn or (normal and normal.low is not None):
-        drawn += _strip(result, [way.mass for way in result.ways], "g", normal and (normal.low, normal.high))
-    return drawn
+    return _strip(result, indices, "g/m\u00b2", normal and (normal.index_low, normal.index_high))
 
 
-def _strip(result: LVMass, values: list[float], unit: str, band: tuple[float | None, float | None] | None) -> str:
+def _strip(result: LVMass, values: list[float], unit: str, band: tuple[float, float] | None = None) -> str:
     lines = [_line(way, [value], capital(way.key)) for way, value in zip(result.ways, values, strict=True)]
     told = ", ".join(f"{line.name} {decimal(line.values[0])} {unit}" for line in lines)
-    band, name = (None, "") if band is None or None in band else (band, "normal range: {:.0f} to {:.0f}".format(*band))
+    name = "normal range: {:.0f} to {:.0f}".format(*band) if band else ""
     label = f"LV mass by each way: {told}{'; ' * bool(name)}{name}."
     return strip_svg(lines, unit=f"LV mass, {unit}", label=label, band=band, band_name=name)
 
@@ -146,7 +144,8 @@ def _on_ranges(result: LVMass) -> Iterator[str]:
     if normal:
         places = ((way.key, beside_normal(way, normal)) for way in result.ways)
         told = ", ".join(f"{key} {place}" for key, place in places if place)
-        yield f"Normal range: {normal_words(normal)}" + f" ({told})" * bool(told) + f". {normal.source}."
+        surface = f" {SURFACE_CONVENTION}" * _indexed(result)
+        yield f"Normal range: {normal_words(normal)}" + f" ({told})" * bool(told) + f". {normal.source}.{surface}"
     else:
         yield "No normal range is shown" + ": sex is not known" * (not result.provenance.get("sex")) + "."
     if not _indexed(result):
@@ -170,8 +169,9 @@ def _agreement(result: LVMass) -> str:
             f"<td class=loose>{limits_words(c)}</td>"
         )
     head = frame.columns("Pair", "The two", "g", "Limits, g")
+    legend = f"g: first - second. {limits_source(result.comparisons)}"
     table = frame.table("Agreement of the ways", head, lines)
-    texts = "".join(f'<p class="soft">{escape(text)}</p>' for text in (_LIMITS, *CONVENTIONS))
+    texts = "".join(f'<p class="soft">{escape(text)}</p>' for text in (legend.strip(), *CONVENTIONS))
     return f'<section class="card"><h2>Do the three agree?</h2>{table}{texts}</section>'
 
 
@@ -237,7 +237,7 @@ def _about(result: LVMass) -> str:
     """Models, calibration and normal range in words, then the rest of the provenance as for every result."""
     hidden = ("models", "model", "model_version", "model_license", "calibration")
     known = {key: value for key, value in result.provenance.items() if key not in hidden}
-    known["sex"] = _SEXES.get(known.get("sex"), known.get("sex"))
+    known["sex"] = SEXES.get(known.get("sex"), known.get("sex"))
     known["body"] = _body(known.get("body"))
     options = known.get("options") or {}
     known["options"] = {key: value for key, value in options.items() if key != "calibration"}  # told in words above

@@ -12,12 +12,15 @@ import numpy as np
 from .. import __version__
 from ..errors import InputError
 from ..labels import BASE_CONVENTION, CONVENTION, CONVENTION_IN_SHORT
+from ..normal_ranges import ADULTS
 from .function_tables import in_words
 from .overlays import NOTICE
 from .slices import display_view
 from .tables import aligned, ascii_text, cell, csv_text, decimal, geometry, number, plain, remarks, structures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..images.volume import Volume
     from ..mass import Comparison, LVMass, Way
     from ..measure import Measurement
@@ -30,11 +33,13 @@ REGRESSOR = "regressor"
 #: Beside the conventions of all outlines.
 MASS_CONVENTION = (
     "Mass at end-diastole; a single phase is taken to be that one. The regressor answers each slice with an area of "
-    "myocardium and draws no contour: nothing of its number can be checked on the picture."
+    "myocardium and draws no contour: nothing of its number can be checked on the picture. The phase is weighed alone; "
+    "`cardiacai function` blends each phase with its neighbours and looks closer, so its LV mass differs a little."
 )
 CONVENTIONS = (CONVENTION, BASE_CONVENTION, MASS_CONVENTION)
 
-_SEXES = {"F": "women", "M": "men"}
+#: Beside the normal range.
+SURFACE_CONVENTION = "Body surface by Mosteller's formula; which one the range's source used is not known."
 _CALIBRATED_IN_SHORT = f"{CONVENTION_IN_SHORT}; then calibrated to another reference"
 
 
@@ -141,6 +146,7 @@ def mass_document(
                     "second": c.second,
                     "difference_g": c.difference,
                     "limits_g": None if c.low is None or c.high is None else [c.low, c.high],
+                    "limits_from_patients": c.patients,
                     "agrees": c.agrees,
                 }
                 for c in result.comparisons
@@ -178,10 +184,9 @@ def beside_normal(way: Way, normal: NormalRange | None) -> str | None:
 
 
 def normal_words(normal: NormalRange) -> str:
-    """ "28 to 56 g/m2 in women", with grams before where the source gives them."""
-    ends = ((normal.low, normal.high, "g"), (normal.index_low, normal.index_high, "g/m2"))
-    told = (f"{decimal(low, 0)} to {decimal(high, 0)} {unit}" for low, high, unit in ends if low is not None)
-    return f"{', '.join(told)} in {_SEXES.get(normal.sex, normal.sex)}"
+    """ "28 to 56 g/m2 in women"."""
+    low, high = (decimal(value, 0) for value in (normal.index_low, normal.index_high))
+    return f"{low} to {high} g/m2 in {ADULTS.get(normal.sex, normal.sex)}"
 
 
 def limits_words(comparison: Comparison) -> str:
@@ -189,6 +194,15 @@ def limits_words(comparison: Comparison) -> str:
     if comparison.low is None or comparison.high is None:
         return "-"
     return f"{decimal(comparison.low, sign=True)} to {decimal(comparison.high, sign=True)}"
+
+
+def limits_source(comparisons: Sequence[Comparison]) -> str:
+    """What the limits are and how many hearts they rest on; "" where there are none."""
+    if all(c.low is None for c in comparisons):
+        return ""
+    counts = sorted({c.patients for c in comparisons if c.patients})
+    hearts = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else ""
+    return "Limits: the limits of agreement measured in cross-validation" + f", on {hearts} hearts" * bool(hearts) + "."
 
 
 def verdict(comparison: Comparison) -> str:
@@ -223,7 +237,9 @@ def format_mass_table(result: LVMass) -> str:
         ]
         text += "\n" + aligned(pairs, right=(1, 2))
     facts = [*map(in_words, general_measurements(result))]
-    facts += [f"Normal range: {normal_words(result.normal)}. {result.normal.source}"] if result.normal else []
+    facts += [f"Normal range: {normal_words(result.normal)}. {result.normal.source}."] if result.normal else []
+    facts += [SURFACE_CONVENTION] if result.normal and indexed else []
+    facts += filter(None, [limits_source(result.comparisons)])
     known = "".join(textwrap.fill(ascii_text(fact), 100) + "\n" for fact in facts)
     return text + "\n" * bool(known) + known + remarks(result.flags, *CONVENTIONS)
 
