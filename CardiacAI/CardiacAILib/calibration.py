@@ -62,7 +62,8 @@ class Calibration:
 
     def document(self) -> dict:
         """Plain JSON values, as they are stored and as they stand in a result's provenance."""
-        return {"schema": SCHEMA} | asdict(self) | {"range": list(self.range)}
+        document = {"schema": SCHEMA} | asdict(self) | {"range": list(self.range)}
+        return document | {"sha256": _checksum(document)}
 
     def text(self) -> str:
         """For a terminal."""
@@ -124,8 +125,7 @@ class Calibration:
                 load(path)
             except InputError:
                 raise OutputError(f"{path} is no calibration and is left alone. Choose another name.") from None
-        document = self.document()
-        write_json(path, document | {"sha256": _checksum(document)})
+        write_json(path, self.document())
 
 
 def fit(table: Path, model, note: str | None = None) -> Calibration:
@@ -188,10 +188,7 @@ def load(path: Path) -> Calibration:
     """A stored calibration. Raises InputError when it is none, or damaged."""
     path = Path(path)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document.pop("sha256") != _checksum(document):
-            raise ValueError("changed by hand")
-        return of_document(document)
+        return of_document(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}. Check its name and permissions.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -202,7 +199,9 @@ def load(path: Path) -> Calibration:
 
 def of_document(document: dict) -> Calibration:
     """The way back from `Calibration.document`. Raises ValueError, KeyError or TypeError for what is none."""
-    values = {key: value for key, value in document.items() if key != "schema"}
+    if document["sha256"] != _checksum({key: value for key, value in document.items() if key != "sha256"}):
+        raise ValueError("changed by hand")
+    values = {key: value for key, value in document.items() if key not in ("schema", "sha256")}
     found = Calibration(**values | {"range": tuple(values["range"])})
     numbers = (found.slope, found.offset, found.residual_sd, *found.range)
     numbers += tuple(found.made[key] for key in ("mean_absolute_error", "mean_absolute_error_calibrated"))

@@ -67,7 +67,10 @@ class Untold:
     """An engine that answers as if it had been told the usual sizes, whatever they are."""
 
     def __init__(self, engine):
-        self.engine, self.model, self.batch, self.notes = engine, engine.model, engine.batch, engine.notes
+        self.engine = engine
+
+    def __getattr__(self, name: str):
+        return getattr(self.engine, name)
 
     def run(self, images: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         return self.engine.run(images, np.zeros_like(sizes))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from CardiacAILib import consent, mass
+from CardiacAILib.calibration import load
 from CardiacAILib.cli import main
 from CardiacAILib.engines import load_model
 from CardiacAILib.images.reader import read_volume
@@ -290,7 +291,7 @@ def test_a_batch_goes_on_after_a_failure_and_skips_what_is_finished(files, tmp_p
     assert rows["a"]["model"] == "cine_short_axis " + load_model("cine_short_axis").version and not rows["b"]["model"]
     assert run(studies, "-o", out, "--skip-finished") == 1
     assert "3 skipped" in capsys.readouterr().err
-    assert run(studies, "-o", out, "--skip-finished", "--sex", "m") == 1  # other options: done again
+    assert run(studies, "-o", out, "--skip-finished", "--ed", 1) == 1  # other options: done again
     assert "0 skipped" in capsys.readouterr().err
 
 
@@ -455,9 +456,8 @@ def test_the_summary_of_a_batch_takes_the_references(tmp_path, files, capsys):
 
 
 def test_a_calibration_that_cannot_be_used_is_named(calibration, files, tmp_path, capsys):
-    stored = json.loads(calibration.read_text())
-    stored["made"]["model_version"] = "0.0.1"
-    (tmp_path / "old.json").write_text(json.dumps(stored))
+    made = load(calibration)
+    replace(made, made=made.made | {"model_version": "0.0.1"}).save(tmp_path / "old.json")
     words = (files / "stack.nii.gz", "-o", tmp_path / "out", "--calibration")
     for path, told in (
         (tmp_path / "old.json", "made with cine_short_axis 0.0.1"),

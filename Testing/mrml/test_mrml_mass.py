@@ -8,6 +8,7 @@ import pytest
 from mrml_grids import GEOMETRIES, random_labels, rotation
 from vtk.util.numpy_support import vtk_to_numpy
 
+from CardiacAILib.calibration import Calibration
 from CardiacAILib.errors import InputError
 from CardiacAILib.flags import Flag
 from CardiacAILib.images.cine import Cine
@@ -61,22 +62,9 @@ def masses(grid: Volume, cine: float = 100.04, surface: float | None = 2.0) -> L
         Comparison("regressor", "cine", 130.26 - cine, -20.0, 22.0, False),
         Comparison("regressor", "segmenter", 20.26, None, None, None),
     )
-    calibration = {
-        "schema": "cardiacai.calibration",
-        "way": "cine",
-        "slope": 1.1,
-        "offset": 10.0,
-        "residual_sd": 4.0,
-        "pairs": 20,
-        "range": [50.0, 220.0],
-        "made": {
-            "date": "2026-11-21",
-            "model": "cine_model",
-            "model_version": "1.0",
-            "mean_absolute_error": 12.0,
-            "mean_absolute_error_calibrated": 4.0,
-        },
-    }
+    errors = {"mean_absolute_error": 12.0, "mean_absolute_error_calibrated": 4.0}
+    made = {"date": "2026-11-21", "model": "cine_model", "model_version": "1.0"} | errors
+    calibration = Calibration("cine", 1.1, 10.0, 4.0, 20, (50.0, 220.0), made).document()
     return LVMass(
         labels=random_labels(grid),
         second_labels=random_labels(grid, 1, (0, 2, 3)),

@@ -179,14 +179,15 @@ def test_models_stay_loaded_until_engine_or_precision_changes(monkeypatch):
     monkeypatch.setattr(engines, "load_model", lambda model: model)
     monkeypatch.setattr(engines, "open_engine", open_one)
     jobs, command = worker.Jobs(), {"engine": "numpy", "precision": "f32"}
-    first = [jobs._open(command, model) for model in "abc"]
-    assert [jobs._open(command, model) for model in "abc"] == first
+    first = [jobs._open(command, model, "f32") for model in "abc"]
+    assert [jobs._open(command, model, "f32") for model in "abc"] == first
     assert len(opened) == 3
     other = command | {"precision": "bf16"}
-    again = jobs._open(other, "a")
+    again = jobs._open(other, "a", "bf16")
     assert again is not first[0]
-    assert list(jobs._engines) == ["a"]  # the others are free
-    assert jobs._open(command, "b") is not first[1]
+    assert list(jobs._engines) == [("a", "bf16")]  # the others are free
+    assert jobs._open(other, "b", "f32") is not first[1]
+    assert ("b", "numpy", "f32") in opened  # the mass networks, whatever the cine network computes with
 
 
 @pytest.fixture(scope="module")
