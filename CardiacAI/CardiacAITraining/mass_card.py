@@ -116,12 +116,13 @@ def _of(report: dict, key: str, task: str):
 
 
 def _limits(report: dict, task: str) -> dict[str, dict]:
-    """Way -> low, high, n. Raises ValueError where they cannot be limits."""
+    """Way -> low, high, n, model, version. Raises ValueError where they cannot be limits."""
     limits = {}
     for way, found in (_of(report, "agreement_limits", task) or {}).items():
         if way not in WAYS or not found["low"] <= found["high"]:
             raise ValueError(f"agreement_limits with {way}: {found}")
         limits[way] = {"low": float(found["low"]), "high": float(found["high"]), "n": int(found["n"])}
+        limits[way] |= {"model": found["model"], "version": found["version"]}  # of the other way, for which they hold
     return limits
 
 

@@ -18,6 +18,9 @@ KEYS = {"mass_regression": "regressor", "mass_segmentation": "segmenter"}
 CONFIGS = Path(train.__file__).parent / "configs"
 
 
+LIMITS = {"low": -21.5, "high": 18.0, "n": 100, "model": "cine_short_axis", "version": "0.2.0"}
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
     """Finished trainings of the recipes, with random weights."""
@@ -46,7 +49,7 @@ def report(folder: Path, task: str, **changes) -> Path:
     (folder / "scatter.svg").write_text("<svg/>")
     content = {
         "finished": "2026-11-22",
-        "agreement_limits": {key: {"cine": {"low": -21.5, "high": 18.0, "n": 100}}},
+        "agreement_limits": {key: {"cine": LIMITS}},
         "tables": {key: "| r | .91 |"},
         "charts": {key: {"scatter.svg": "Mass, network against expert"}},
         "metrics": {key: {"r": 0.91}},
@@ -73,7 +76,7 @@ def test_figures_limits_and_charts_reach_the_model(runs, plain, tmp_path, task):
     arguments = [str(runs[task]), "-o", str(tmp_path / "m"), "--version", "0.1.0", "--change", "first"]
     assert main([*arguments, "--mass-agreement", str(report(tmp_path, task))]) == 0
     model = load_model(tmp_path / "m")
-    assert model.metadata["agreement_limits"] == {"cine": {"low": -21.5, "high": 18.0, "n": 100}}
+    assert model.metadata["agreement_limits"] == {"cine": LIMITS}
     assert model.metadata["eval_metrics"] == {"r": 0.91}
     card = (tmp_path / "m" / "docs" / "README.md").read_text()
     assert "| r | .91 |" in card and "| cine_short_axis | -21.5 | +18.0 | 100 |" in card and "2026-11-22" in card
