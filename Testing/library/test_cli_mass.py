@@ -65,7 +65,7 @@ def measured(out) -> dict:
 
 
 def document(out) -> dict:
-    return json.loads((out / "result.json").read_text())
+    return json.loads((out / "result.json").read_text("utf-8"))
 
 
 def summary(out) -> dict[str, dict]:
@@ -408,7 +408,7 @@ def test_a_calibration_is_fitted_and_applied(calibration, files, tmp_path, capsy
     told = capsys.readouterr()
     assert "5.0 g (95 % 5.0 to 5.0) + 1.100" in told.out and "12 pairs of 60 to 170 g" in told.out
     assert "--calibration" in told.err and "does not help" not in told.err
-    stored = json.loads(calibration.read_text())
+    stored = json.loads(calibration.read_text("utf-8"))
     assert stored["made"]["model_version"] == load_model("cine_short_axis").version
     assert run(files / "stack.nii.gz", "-o", tmp_path / "out", "--calibration", calibration) == 0
     numbers, result = measured(tmp_path / "out"), document(tmp_path / "out")
@@ -427,7 +427,7 @@ def test_says_that_a_calibration_does_not_help(tmp_path, capsys):
     assert run("--calibrate", tmp_path / "t.csv", "-o", tmp_path / "c.json", "--json") == 0
     told = capsys.readouterr()
     assert "does not help" in told.err
-    assert json.loads(told.out) == json.loads((tmp_path / "c.json").read_text())
+    assert json.loads(told.out) == json.loads((tmp_path / "c.json").read_text("utf-8"))
 
 
 def test_the_summary_of_a_batch_takes_the_references(tmp_path, files, capsys):
@@ -450,7 +450,7 @@ def test_the_summary_of_a_batch_takes_the_references(tmp_path, files, capsys):
             writer.writerow(row | {"reference": reference, "lv_mass": row["lv_mass"].replace(".", ",")})
     capsys.readouterr()
     assert run("--calibrate", tmp_path / "table.csv", "-o", tmp_path / "own.json") == 0
-    stored = json.loads((tmp_path / "own.json").read_text())
+    stored = json.loads((tmp_path / "own.json").read_text("utf-8"))
     assert stored["slope"] == pytest.approx(0.9, abs=1e-3) and stored["offset"] == pytest.approx(20, abs=0.1)
     assert stored["pairs"] == 10 and stored["made"]["left_out"] == 1
 
