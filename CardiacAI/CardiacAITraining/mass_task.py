@@ -13,8 +13,8 @@ from monai.losses import DiceCELoss
 
 from CardiacAILib.images.stack import short_axis_stack
 from CardiacAILib.images.volume import Volume
-from CardiacAILib.labels import LV, MYO, MYOCARDIAL_DENSITY
-from CardiacAILib.mass import area_mm2, pixel_side, sizes_of
+from CardiacAILib.labels import LV, MYO
+from CardiacAILib.mass import area_mm2, mass_g, pixel_side, sizes_of
 from CardiacAILib.phantom import random_phantom
 
 from .acdc import Case, list_cases
@@ -44,7 +44,7 @@ class Stack:
 
     @property
     def mass(self) -> float:
-        return float(self.area.sum() * self.distance / 1000 * MYOCARDIAL_DENSITY)
+        return float(mass_g(self.area.sum(), self.distance))
 
     @classmethod
     def of(cls, image: Volume, labels: Volume, phase: str, given: dict) -> "Stack":
@@ -220,7 +220,7 @@ class Weighed:
     def masses(self, area: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
         """(stacks,) g of the slices at hand. area: (n,) mm2."""
         total = torch.zeros(int(self.of.max()) + 1, device=area.device)
-        return total.index_add(0, self.of, area * distance / 1000 * MYOCARDIAL_DENSITY)
+        return total.index_add(0, self.of, mass_g(area, distance))
 
 
 class RegressionTask(_MassTask):
@@ -284,7 +284,7 @@ class RegressionTask(_MassTask):
         answer = network(images.to(device), self._told(sizes).to(device)).cpu()
         same = torch.ones(len(images))
         area, distance = self._weigh(answer, side**2 * same, distance * same)
-        return float((area * distance).sum() / 1000 * MYOCARDIAL_DENSITY)
+        return float(mass_g(area, distance).sum())
 
     def judge(self, network: torch.nn.Module, device: torch.device) -> str:
         network.eval()
@@ -334,7 +334,7 @@ class SegmentationTask(_MassTask):
             expert = _middle(stack.labels, images.shape[-1]) == 1
             overlap += 2 * int((found & expert).sum())
             total += int(found.sum() + expert.sum())
-            ours.append(float(found.sum()) * stack.side**2 * stack.distance / 1000 * MYOCARDIAL_DENSITY)
+            ours.append(mass_g(float(found.sum()) * stack.side**2, stack.distance))
             theirs.append(stack.mass)
         network.train()
         return f"held-out myocardium Dice {overlap / max(total, 1):.4f}, mass " + agreement_words(ours, theirs)
