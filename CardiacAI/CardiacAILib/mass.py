@@ -23,6 +23,7 @@ from .images.stack import ShortAxisStack, short_axis_stack
 from .images.volume import Volume
 from .inference import Progress, grey_scale, normalise, softmax, to_labels
 from .labels import LV, MYO, MYOCARDIAL_DENSITY
+from .mass_checks import Comparison, Way
 from .measure import Measurement
 from .normal_ranges import NormalRange, normal_range
 from .segment import segment, segment_cine
@@ -38,41 +39,6 @@ NAMES = {
 
 #: Pixels of muscle that an answer of 1 stands for.
 AREA_UNIT = 500.0
-
-
-@dataclass(frozen=True)
-class Way:
-    """What one way found. key: of `WAYS`. name: as shown. mass: g. model, version: what answered.
-
-    areas: mm2 of muscle on each slice, in the input's stored order. index: g/m2 of body surface, None where that is
-    unknown. calibrated: g, where a calibration was made for this way.
-    """
-
-    key: str
-    name: str
-    mass: float
-    areas: tuple[float, ...]
-    model: str
-    version: str
-    index: float | None = None
-    calibrated: float | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One way against another, by their keys. difference: first - second, g.
-
-    low, high: limits of agreement in cross-validation, g. agrees: whether the difference lies within. patients: how
-    many hearts the limits rest on. All four None where the models bring no limits for each other.
-    """
-
-    first: str
-    second: str
-    difference: float
-    low: float | None
-    high: float | None
-    agrees: bool | None
-    patients: int | None = None
 
 
 @dataclass(frozen=True)

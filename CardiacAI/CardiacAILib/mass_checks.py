@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,6 @@ from .normal_ranges import ADULTS, NormalRange
 
 if TYPE_CHECKING:
     from .images.grid import Grid
-    from .mass import Comparison, Way
 
 #: Slices with myocardium below which a sum over slices is no mass: not even a base, a middle and an apex.
 FEWEST_WEIGHED = 3
@@ -28,6 +27,41 @@ LEAST_AREA = 500.0
 LEARNED_DISTANCES = (4.0, 12.5)
 #: Flags on the two ways that a reader's edits of the first one leave as they are.
 _LASTING = ("lv_beyond_window", "size_not_learned")
+
+
+@dataclass(frozen=True)
+class Way:
+    """What one way found. key: of `mass.WAYS`. name: as shown. mass: g. model, version: what answered.
+
+    areas: mm2 of muscle on each slice, in the input's stored order. index: g/m2 of body surface, None where that is
+    unknown. calibrated: g, where a calibration was made for this way.
+    """
+
+    key: str
+    name: str
+    mass: float
+    areas: tuple[float, ...]
+    model: str
+    version: str
+    index: float | None = None
+    calibrated: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One way against another, by their keys. difference: first - second, g.
+
+    low, high: limits of agreement in cross-validation, g. agrees: whether the difference lies within. patients: how
+    many hearts the limits rest on. All four None where the models bring no limits for each other.
+    """
+
+    first: str
+    second: str
+    difference: float
+    low: float | None
+    high: float | None
+    agrees: bool | None
+    patients: int | None = None
 
 
 def require_ventricle(labels: np.ndarray) -> None:
@@ -50,8 +84,6 @@ def compare(ways: tuple[Way, ...], metadata: Mapping[str, dict]) -> tuple[Compar
 
     Limits hold for the model and version of the other way that they were measured with, and are left out for another.
     """
-    from .mass import Comparison
-
     by_key = {way.key: way for way in ways}
     made = []
     for first, second in (("segmenter", "cine"), ("regressor", "cine"), ("regressor", "segmenter")):
