@@ -62,6 +62,7 @@ def open_task(config: dict) -> Task:
     from .cine_task import CineTask
     from .mass_task import RegressionTask, SegmentationTask
     from .ml4h_task import ML4HRegressionTask, ML4HSegmentationTask
+    from .perfusion_task import PerfusionTask
 
     tasks = {
         "cine": CineTask,
@@ -69,6 +70,7 @@ def open_task(config: dict) -> Task:
         "mass_segmentation": SegmentationTask,
         "ml4h_regression": ML4HRegressionTask,
         "ml4h_segmentation": ML4HSegmentationTask,
+        "perfusion": PerfusionTask,
     }
     name = config.get("task", "cine")
     if name not in tasks:

@@ -5,13 +5,22 @@ from importlib import metadata, util
 
 from ..errors import EngineError, ModelError
 from .engine import PRECISIONS, Engine
-from .model import Model, PixelPreprocessing, Preprocessing, load_model, model_folder, shipped_models
+from .model import (
+    FramePreprocessing,
+    Model,
+    PixelPreprocessing,
+    Preprocessing,
+    load_model,
+    model_folder,
+    shipped_models,
+)
 
 __all__ = [
     "ENGINE_NAMES",
     "PRECISIONS",
     "Engine",
     "EngineInfo",
+    "FramePreprocessing",
     "Model",
     "PixelPreprocessing",
     "Preprocessing",

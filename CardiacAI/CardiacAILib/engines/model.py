@@ -47,6 +47,25 @@ class PixelPreprocessing:
 
 
 @dataclass(frozen=True)
+class FramePreprocessing:
+    """How a network that watches contrast pass wants its slice, read from the bundle's `FilmInputd`.
+
+    spacing: mm of its square pixels. size: (rows, columns) of its window about the heart. frames: pictures, its
+    channels; step: s between them; before: s from the first one to the contrast's arrival. percentile: of the brightest
+    each pixel gets, what becomes 1. knee: x becomes (1 + knee) x / (|x| + knee). limits: (low, high), cut off there.
+    """
+
+    spacing: float
+    size: tuple[int, int]
+    frames: int
+    step: float
+    before: float
+    percentile: float
+    knee: float
+    limits: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Model:
     """A checked model folder.
 
@@ -60,7 +79,7 @@ class Model:
     version: str
     license: str
     metadata: dict
-    preprocessing: Preprocessing | PixelPreprocessing
+    preprocessing: Preprocessing | PixelPreprocessing | FramePreprocessing
     confidence_limits: dict[int, float] | None = None
 
     @cached_property
@@ -168,11 +187,16 @@ _KNOWN = {
 PIXEL_INPUT = "CardiacAITraining.mass_bundle.MassInputd"
 
 
-def _read_preprocessing(transforms: list[dict]) -> Preprocessing | PixelPreprocessing:
+#: MONAI configuration: the one transform of a network that watches contrast pass.
+FILM_INPUT = "CardiacAITraining.perfusion_bundle.FilmInputd"
+
+
+def _read_preprocessing(transforms: list[dict]) -> Preprocessing | PixelPreprocessing | FramePreprocessing:
     """Raises ModelError when the transforms are not the chain this version knows: better no result than a wrong one."""
     names = [transform["_target_"] for transform in transforms]
-    if names == [PIXEL_INPUT]:
-        return _read_pixel_preprocessing(**{key: value for key, value in transforms[0].items() if key != "_target_"})
+    readers = {PIXEL_INPUT: _read_pixel_preprocessing, FILM_INPUT: _read_frame_preprocessing}
+    if len(names) == 1 and names[0] in readers:
+        return readers[names[0]](**{key: value for key, value in transforms[0].items() if key != "_target_"})
     if names != list(_KNOWN):
         raise ModelError(
             f"This version of CardiacAI does not know the model's preprocessing ({', '.join(names)}). "
@@ -198,5 +222,17 @@ def _read_pixel_preprocessing(pixels, size, percentiles, neighbours) -> PixelPre
         (float(low), float(high)), (int(rows), int(columns)), (float(lower), float(upper)), int(neighbours)
     )
     if not (0 < low <= high and lower < upper and neighbours >= 0):
+        raise ValueError(f"{found}")
+    return found
+
+
+def _read_frame_preprocessing(spacing, size, frames, step, before, percentile, knee, limits) -> FramePreprocessing:
+    """Raises TypeError and ValueError as `_read_pixel_preprocessing` does."""
+    (rows, columns), (low, high) = size, limits
+    numbers = (float(step), float(before), float(percentile), float(knee))
+    found = FramePreprocessing(
+        float(spacing), (int(rows), int(columns)), int(frames), *numbers, (float(low), float(high))
+    )
+    if not (spacing > 0 and frames > 1 and step > 0 and knee > 0 and low < high and 0 < percentile <= 100):
         raise ValueError(f"{found}")
     return found

@@ -1,0 +1,185 @@
+"""The perfusion network's training: patients' hearts in, their first passes made up; RV, myocardium and LV cavity out.
+
+Every sample is a new first pass through one patient's slice: circulation, flows, scanner, breathing, all drawn at
+random. It is prepared as a user's series is (`perfusion.concentration`, `perfusion.network.film`), only that the moment
+and the place of the heart are known and then missed by chance.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.losses import DiceCELoss
+
+from CardiacAILib.engines import FramePreprocessing
+from CardiacAILib.perfusion.concentration import baseline_of, coil_field
+from CardiacAILib.perfusion.first_pass import GADOLINIUM, SIGNAL, Protocol
+from CardiacAILib.perfusion.network import film
+from CardiacAILib.phantom import random_phantom
+from CardiacAILib.phantom_acquisition import Acquisition, Anatomy, acquire
+from CardiacAILib.phantom_dynamics import at, circulate, random_circulation
+
+from .acdc import Case, list_cases
+from .perfusion_anatomy import Slice, drawn_anatomy, slices_of
+from .perfusion_networks import PerfusionUNet
+
+
+@dataclass(frozen=True)
+class Series:
+    """A synthetic first pass of one slice. frames: (t, n, n) of `unit`. times: s. pixel: mm. arrival: s, of contrast in
+    the right heart. anatomy: its truth, on 1 mm pixels of the same field.
+    """
+
+    frames: np.ndarray
+    times: np.ndarray
+    pixel: float
+    unit: str
+    anatomy: Anatomy
+    arrival: float
+
+
+def random_series(source: Slice, rng: np.random.Generator, chance: dict) -> Series:
+    """A first pass through a patient's slice, all else at random. chance: the config's [sampling] table."""
+    circulation = random_circulation(rng)
+    rest = rng.random() < 0.5
+    anatomy = drawn_anatomy(source, rng, chance, float(rng.uniform(0.4, 1.5) if rest else rng.uniform(1.2, 5.5)))
+    beat = 60 / rng.uniform(45, 120)
+    step = beat * (2 if beat < 0.6 and rng.random() < 0.4 else 1)
+    longest = int(np.clip((circulation.arrival + circulation.lungs[0] + rng.uniform(14, 45)) / step, 32, 110))
+    gaps = step * (1 + 0.03 * rng.standard_normal(longest)) + beat * (rng.random(longest) < rng.choice([0, 0.03, 0.1]))
+    times = np.cumsum(gaps) - gaps[0]
+    unit = GADOLINIUM if rng.random() < 0.2 else SIGNAL
+    protocol = Protocol(
+        saturation_s=rng.uniform(0.06, 0.2),
+        repetition_s=rng.uniform(0.0018, 0.0035),
+        flip=rng.uniform(8, 22),
+        pulses=int(rng.integers(4, 40)),
+        field_t=float(rng.choice([1.5, 3.0])),
+    )
+    acquired = rng.uniform(1.5, 3.2)
+    how = Acquisition(
+        pixel=min(rng.uniform(1.0, 2.3), acquired),
+        acquired=acquired,
+        noise=0.005 + 0.06 * rng.random() ** 2,
+        shading=rng.uniform(0, 1.4),
+        direction=rng.uniform(0, 360),
+        soften=rng.random(),
+        rim=max(0.0, rng.uniform(-0.4, 0.5)),
+        protocol=None if unit == GADOLINIUM else protocol,
+        shifts=_shifts(times, rng),
+    )
+    frames, pixel = acquire(anatomy, at(circulate(circulation, float(times[-1]) + 2), times), how, rng)
+    return Series(frames, times, pixel, unit, anatomy, circulation.arrival)
+
+
+def _shifts(times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(t, 2) mm: what motion correction leaves, or in a fifth of the series breathing that nobody corrected."""
+    shifts = rng.uniform(0, 0.8) * rng.standard_normal((len(times), 2))
+    bad = rng.random(len(times)) < rng.choice([0, 0.02, 0.08])
+    shifts += bad[:, None] * rng.normal(0, 4, (len(times), 2))
+    if rng.random() < 0.2:
+        wave = np.sin(2 * np.pi * (times / rng.uniform(3, 7) + rng.random())) + 0.05 * times * rng.uniform(-1, 1)
+        angle = rng.uniform(0, 2 * np.pi)
+        shifts += rng.uniform(1, 7) * wave[:, None] * np.array([np.cos(angle), np.sin(angle)])
+    return shifts
+
+
+def shown(series: Series, wanted: FramePreprocessing, beside: np.ndarray, late: float) -> tuple[np.ndarray, np.ndarray]:
+    """What the network sees of a series, (frames, h, w) float32, and the labels (h, w) there.
+
+    beside: mm (row, column) by which the place of the heart is missed; late: s by which its contrast's arrival is.
+    """
+    centre = np.array([np.mean(index) for index in np.nonzero(series.anatomy.labels)]) + beside
+    spacing = (series.pixel, series.pixel)
+    found = series.frames
+    if series.unit == SIGNAL:
+        baseline = baseline_of(found, int(np.searchsorted(series.times, series.arrival)))
+        found = (found - baseline) / coil_field(baseline, spacing)
+    window, pictures = film(found, series.times, spacing, centre, series.arrival + late, wanted)
+    rows, columns = (start + np.arange(size) for start, size in zip(window.start, wanted.size, strict=True))
+    labels = np.zeros(wanted.size, np.uint8)
+    side = len(series.anatomy.labels)
+    inside = [np.flatnonzero((i >= 0) & (i < side)) for i in (rows, columns)]
+    labels[np.ix_(*inside)] = series.anatomy.labels[np.ix_(rows[inside[0]], columns[inside[1]])]
+    return pictures, labels
+
+
+class PerfusionTask:
+    """See `train.Task`. Series are made in a thread while the network learns, and each is shown a few times."""
+
+    def __init__(self, config: dict):
+        self.config = config
+        self._loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+        i, crop = config["input"], config["sampling"]["crop"]
+        self.wanted = FramePreprocessing(**i | {"size": (crop, crop), "limits": tuple(i["limits"])})
+
+    def network(self) -> torch.nn.Module:
+        return PerfusionUNet(self.config["input"]["frames"], **self.config["network"])
+
+    def cases(self, data: Path) -> list[Case]:
+        return [case for case in list_cases(data, self.config["data"]["folds"]) if case.split == "train"]
+
+    def load(self, used: list[Case], held: list[Case], generator: torch.Generator) -> str:
+        self.generator = generator
+        rng = np.random.default_rng(self.config["seed"])
+        phantoms = (random_phantom(rng) for _ in range(self.config["data"]["phantoms"]))
+        self.real = [s for case in used for s in slices_of(*case.load())]
+        self.synthetic = [s for p in phantoms for s in slices_of(p.image, p.labels)]
+        self.held = [s for case in held for s in slices_of(*case.load())]
+        self._maker = ThreadPoolExecutor(1)
+        self._pool: list[tuple[np.ndarray, np.ndarray]] = []
+        self._coming: list[Future] = []
+        return f"{len(self.real)} real and {len(self.synthetic)} synthetic slices"
+
+    def sample(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """One film and its labels; the same number gives the same."""
+        c, rng = self.config["sampling"], np.random.default_rng([self.config["seed"], number])
+        sources = self.synthetic if not self.real or rng.random() < c["phantom_share"] else self.real
+        series = random_series(sources[rng.integers(len(sources))], rng, c)
+        beside = rng.uniform(-c["beside_mm"], c["beside_mm"], 2)
+        pictures, labels = shown(series, self.wanted, beside, rng.uniform(-c["late_s"], c["late_s"]))
+        return pictures.astype(np.float16), labels
+
+    def batch(self) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        c, count = self.config["sampling"], self.config["optimiser"]["batch"]
+        missing = c["fresh"] if self._pool else count + c["fresh"]
+        self._order(missing - len(self._coming))
+        self._pool += [coming.result() for coming in self._coming]
+        self._coming = []
+        self._order(c["fresh"])
+        self._pool = self._pool[-c["pool"] :]
+        chosen = torch.randperm(len(self._pool), generator=self.generator)[: count - c["fresh"]].tolist()
+        chosen = [self._pool[i] for i in chosen] + self._pool[-c["fresh"] :]
+        films, labels = [], []
+        for one, truth in chosen:
+            turns, mirror = torch.randint(8, (), generator=self.generator).item() % 4, len(films) % 2
+            one, truth = np.rot90(one, turns, (1, 2)), np.rot90(truth, turns)
+            films.append((one[:, ::-1] if mirror else one).astype(np.float32))
+            labels.append((truth[::-1] if mirror else truth).astype(np.int64))
+        return (torch.from_numpy(np.stack(films)),), torch.from_numpy(np.stack(labels))[:, None]
+
+    def _order(self, count: int) -> None:
+        for _ in range(count):
+            number = int(torch.randint(2**31, (), generator=self.generator))
+            self._coming.append(self._maker.submit(self.sample, number))
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return self._loss(logits.float(), labels)
+
+    @torch.no_grad()
+    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
+        """Dice of RV, myocardium and LV over one series of every fourth held-out slice."""
+        network.eval()
+        overlap, total = np.zeros(3), np.zeros(3)
+        for number, source in enumerate(self.held[::4]):
+            rng = np.random.default_rng([7, number])
+            pictures, labels = shown(random_series(source, rng, self.config["sampling"]), self.wanted, np.zeros(2), 0.0)
+            answer = network(torch.from_numpy(pictures[None]).to(device)).argmax(1)[0].cpu().numpy()
+            for k in range(3):
+                ours, theirs = answer == k + 1, labels == k + 1
+                overlap[k] += 2 * (ours & theirs).sum()
+                total[k] += ours.sum() + theirs.sum()
+        network.train()
+        return f"held-out Dice RV MYO LV {[round(float(d), 4) for d in overlap / np.maximum(total, 1)]}"
