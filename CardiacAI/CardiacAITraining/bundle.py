@@ -8,7 +8,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from . import cine_bundle, mass_bundle
+from . import cine_bundle, mass_bundle, perfusion_bundle
 
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 
@@ -40,11 +40,11 @@ def export_bundle(
 ) -> Path:
     """Writes a model folder and returns its path. Existing files of the same names are replaced.
 
-    network_def: MONAI configuration of a 2D network, `{"_target_": "BasicUNet", ...}` or one of `mass_networks`; it
-    takes `norm`. state_dict: its trained weights, any floating type. metadata: at least `REQUIRED_METADATA`; `license`
+    network_def: MONAI configuration of a 2D network, `{"_target_": "BasicUNet", ...}` or one of `mass_networks`
+    or `perfusion_networks`; it takes `norm`. state_dict: its trained weights, any floating type. metadata: at least `REQUIRED_METADATA`; `license`
     is one short line; `confidence_limits`, by structure's key, and `agreement_limits` may be there. preprocessing:
     `size` (rows, columns), `percentiles` (lower, upper) and either `spacing` mm, of a cine network, or `pixels` (low,
-    high) mm, of one that is told their size. card: Markdown. license_text: terms of the weights.
+    high) mm, of one that is told their size; of a perfusion network all of `engines.FramePreprocessing`. card: Markdown. license_text: terms of the weights.
 
     BatchNorm is folded into the convolutions and the result rounded to float16 once, so `model.pt` and `model.onnx`
     hold the very same numbers; `network_def` is written without its norm accordingly. To go on training, start from
@@ -55,7 +55,7 @@ def export_bundle(
 
     from .onnx_export import fold_batch_norm, to_onnx
 
-    kind = mass_bundle if "pixels" in preprocessing else cine_bundle
+    kind = _kind(preprocessing)
     missing = [key for key in REQUIRED_METADATA if key not in metadata]
     if missing:
         raise ValueError(f"metadata lacks {', '.join(missing)}")
@@ -88,6 +88,13 @@ def export_bundle(
         limit = f"{kind.MAX_BYTES / 1e6:.0f} MB"
         raise ValueError(f"{folder} holds {size / 1e6:.2f} MB, more than the {limit} such a model may have")
     return folder
+
+
+def _kind(preprocessing: dict):
+    """The room that knows such networks."""
+    if "frames" in preprocessing:
+        return perfusion_bundle
+    return mass_bundle if "pixels" in preprocessing else cine_bundle
 
 
 def write_sums(folder: Path) -> None:

@@ -13,6 +13,8 @@ from CardiacAILib.images.stack import short_axis_stack
 from CardiacAILib.labels import BACKGROUND, LV, MYO
 from CardiacAILib.mass import AREA_UNIT, seen
 
+from .bundle_workflow import workflow
+
 #: The largest model folder that may be shipped: the two networks together may have 8 MB (targets).
 MAX_BYTES = 4_000_000
 
@@ -113,65 +115,11 @@ def inference(network_def: dict, preprocessing: dict) -> dict:
 
     The folder holds stacks and datalist.json: a list of {"image": file name, "center": [i, j, k]}.
     """
-    return {
-        "imports": ["$import json", "$import pathlib"],
-        "bundle_root": ".",
-        "dataset_dir": "$@bundle_root + '/data'",
-        "output_dir": "$@bundle_root + '/eval'",
-        "datalist": "$json.loads((pathlib.Path(@dataset_dir) / 'datalist.json').read_text())",
-        "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
-        "network_def": network_def,
-        "network": "$@network_def.to(@device)",
-        "preprocessing": {
-            "_target_": "Compose",
-            # the one description of the preprocessing: MONAI runs it, `CardiacAILib.engines.model` reads it
-            "transforms": [
-                {
-                    "_target_": PIXEL_INPUT,
-                    "pixels": list(preprocessing["pixels"]),
-                    "size": list(preprocessing["size"]),
-                    "percentiles": list(preprocessing["percentiles"]),
-                    "neighbours": NEIGHBOURS,
-                }
-            ],
-        },
-        "dataset": {
-            "_target_": "Dataset",
-            "data": "$[one | {'image': str(pathlib.Path(@dataset_dir) / one['image'])} for one in @datalist]",
-            "transform": "@preprocessing",
-        },
-        # a stack is a batch: its slices
-        "dataloader": {
-            "_target_": "DataLoader",
-            "dataset": "@dataset",
-            "batch_size": None,
-            "collate_fn": "$lambda stack: stack",
-            "num_workers": 0,
-        },
-        "inferer": {"_target_": "SimpleInferer"},
-        "postprocessing": {
-            "_target_": "Compose",
-            "transforms": [{"_target_": "CardiacAITraining.mass_bundle.SaveAnswerd", "folder": "@output_dir"}],
-        },
-        "handlers": [
-            {
-                "_target_": "CheckpointLoader",
-                "load_path": "$@bundle_root + '/models/model.pt'",
-                "load_dict": {"model": "@network"},
-                "map_location": "@device",
-                "strict": True,
-            }
-        ],
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "prepare_batch": {"_target_": "PrepareBatchExtraInput", "extra_keys": ["sizes"]},
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-            "decollate": False,
-            "val_handlers": "@handlers",
-        },
-        "run": ["$@evaluator.run()"],
+    transform = {
+        "_target_": PIXEL_INPUT,
+        "pixels": list(preprocessing["pixels"]),
+        "size": list(preprocessing["size"]),
+        "percentiles": list(preprocessing["percentiles"]),
+        "neighbours": NEIGHBOURS,
     }
+    return workflow(network_def, transform, told_beside=["sizes"])

@@ -58,12 +58,15 @@ def slices_of(image: Volume, labels: Volume) -> list[Slice]:
     return found
 
 
-def drawn_anatomy(source: Slice, rng: np.random.Generator, chance: dict, base_flow: float) -> Anatomy:
+def drawn_anatomy(
+    source: Slice, rng: np.random.Generator, chance: dict, base_flow: float, place: np.random.Generator
+) -> Anatomy:
     """The slice seen from another side, bent, with tissues and flows of its own.
 
-    chance: `zoom`, `stretch` (logarithms), `jitter_mm`. base_flow: mL/min/g of healthy muscle.
+    chance: `zoom`, `stretch` (logarithms), `jitter_mm`. base_flow: mL/min/g of healthy muscle. place: where the slice
+    comes to lie is drawn from it; all else from rng.
     """
-    picture, right, wall, cavity = _placed(source, rng, chance)
+    picture, right, wall, cavity = _placed(source, place, chance)
     muscle = source.muscle
     blood = np.clip((picture - muscle) / (0.92 - muscle), 0, 1)
     if rng.random() < 0.3:

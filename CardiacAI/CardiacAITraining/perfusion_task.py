@@ -6,7 +6,6 @@ and the place of the heart are known and then missed by chance.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,76 +13,15 @@ import torch
 from monai.losses import DiceCELoss
 
 from CardiacAILib.engines import FramePreprocessing
-from CardiacAILib.perfusion.concentration import baseline_of, coil_field
-from CardiacAILib.perfusion.first_pass import GADOLINIUM, SIGNAL, Protocol
+from CardiacAILib.perfusion.concentration import relative
+from CardiacAILib.perfusion.first_pass import SIGNAL
 from CardiacAILib.perfusion.network import film
 from CardiacAILib.phantom import random_phantom
-from CardiacAILib.phantom_acquisition import Acquisition, Anatomy, acquire
-from CardiacAILib.phantom_dynamics import at, circulate, random_circulation
 
 from .acdc import Case, list_cases
-from .perfusion_anatomy import Slice, drawn_anatomy, slices_of
+from .perfusion_anatomy import slices_of
 from .perfusion_networks import PerfusionUNet
-
-
-@dataclass(frozen=True)
-class Series:
-    """A synthetic first pass of one slice. frames: (t, n, n) of `unit`. times: s. pixel: mm. arrival: s, of contrast in
-    the right heart. anatomy: its truth, on 1 mm pixels of the same field.
-    """
-
-    frames: np.ndarray
-    times: np.ndarray
-    pixel: float
-    unit: str
-    anatomy: Anatomy
-    arrival: float
-
-
-def random_series(source: Slice, rng: np.random.Generator, chance: dict) -> Series:
-    """A first pass through a patient's slice, all else at random. chance: the config's [sampling] table."""
-    circulation = random_circulation(rng)
-    rest = rng.random() < 0.5
-    anatomy = drawn_anatomy(source, rng, chance, float(rng.uniform(0.4, 1.5) if rest else rng.uniform(1.2, 5.5)))
-    beat = 60 / rng.uniform(45, 120)
-    step = beat * (2 if beat < 0.6 and rng.random() < 0.4 else 1)
-    longest = int(np.clip((circulation.arrival + circulation.lungs[0] + rng.uniform(14, 45)) / step, 32, 110))
-    gaps = step * (1 + 0.03 * rng.standard_normal(longest)) + beat * (rng.random(longest) < rng.choice([0, 0.03, 0.1]))
-    times = np.cumsum(gaps) - gaps[0]
-    unit = GADOLINIUM if rng.random() < 0.2 else SIGNAL
-    protocol = Protocol(
-        saturation_s=rng.uniform(0.06, 0.2),
-        repetition_s=rng.uniform(0.0018, 0.0035),
-        flip=rng.uniform(8, 22),
-        pulses=int(rng.integers(4, 40)),
-        field_t=float(rng.choice([1.5, 3.0])),
-    )
-    acquired = rng.uniform(1.5, 3.2)
-    how = Acquisition(
-        pixel=min(rng.uniform(1.0, 2.3), acquired),
-        acquired=acquired,
-        noise=0.005 + 0.06 * rng.random() ** 2,
-        shading=rng.uniform(0, 1.4),
-        direction=rng.uniform(0, 360),
-        soften=rng.random(),
-        rim=max(0.0, rng.uniform(-0.4, 0.5)),
-        protocol=None if unit == GADOLINIUM else protocol,
-        shifts=_shifts(times, rng),
-    )
-    frames, pixel = acquire(anatomy, at(circulate(circulation, float(times[-1]) + 2), times), how, rng)
-    return Series(frames, times, pixel, unit, anatomy, circulation.arrival)
-
-
-def _shifts(times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(t, 2) mm: what motion correction leaves, or in a fifth of the series breathing that nobody corrected."""
-    shifts = rng.uniform(0, 0.8) * rng.standard_normal((len(times), 2))
-    bad = rng.random(len(times)) < rng.choice([0, 0.02, 0.08])
-    shifts += bad[:, None] * rng.normal(0, 4, (len(times), 2))
-    if rng.random() < 0.2:
-        wave = np.sin(2 * np.pi * (times / rng.uniform(3, 7) + rng.random())) + 0.05 * times * rng.uniform(-1, 1)
-        angle = rng.uniform(0, 2 * np.pi)
-        shifts += rng.uniform(1, 7) * wave[:, None] * np.array([np.cos(angle), np.sin(angle)])
-    return shifts
+from .perfusion_series import Series, random_series
 
 
 def shown(series: Series, wanted: FramePreprocessing, beside: np.ndarray, late: float) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +33,7 @@ def shown(series: Series, wanted: FramePreprocessing, beside: np.ndarray, late: 
     spacing = (series.pixel, series.pixel)
     found = series.frames
     if series.unit == SIGNAL:
-        baseline = baseline_of(found, int(np.searchsorted(series.times, series.arrival)))
-        found = (found - baseline) / coil_field(baseline, spacing)
+        found = relative(found, int(np.searchsorted(series.times, series.arrival)), spacing)
     window, pictures = film(found, series.times, spacing, centre, series.arrival + late, wanted)
     rows, columns = (start + np.arange(size) for start, size in zip(window.start, wanted.size, strict=True))
     labels = np.zeros(wanted.size, np.uint8)

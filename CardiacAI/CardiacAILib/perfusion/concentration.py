@@ -12,7 +12,7 @@ import numpy as np
 from ..flags import Flag
 from .dynamics import arrival_index, in_blocks
 from .first_pass import GADOLINIUM, Protocol
-from .signal import NATIVE_T1, RELAXIVITY, nearest_field, recovered
+from .signal import NATIVE_T1, RELAXIVITY, nearest_field, recovered, signal
 
 #: The unit of a rise over the coil's field.
 RELATIVE = "relative"
@@ -25,8 +25,8 @@ DARK, BRIGHT = 0.35, 1.5
 WEAKEST = 0.1
 #: The inverse model covers gadolinium up to this (mmol/L); undiluted blood reaches 10.
 MOST = 25.0
-#: Signal above this share of full recovery no longer tells gadolinium: there 5 % of signal are 30 % of it and more.
-SATURATED = 0.93
+#: Blood is saturated where a share of more gadolinium gives less than this share of it as signal.
+SENSITIVE = 0.2
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,23 @@ def enhancement(
     baseline = baseline_of(frames, before)
     if unit == GADOLINIUM:
         return Enhancement(np.asarray(frames, np.float32), GADOLINIUM, before, baseline)
-    field = coil_field(baseline, pixel_spacing)
     if protocol is None:
-        values = (np.asarray(frames, np.float32) - baseline) / field
-        return Enhancement(values, RELATIVE, before, baseline, tuple(_short(before)))
+        return Enhancement(relative(frames, before, pixel_spacing), RELATIVE, before, baseline, tuple(_short(before)))
+    field = coil_field(baseline, pixel_spacing)
     t1 = NATIVE_T1[nearest_field(protocol.field_t)][native] if isinstance(native, str) else np.asarray(native)
     shown = np.maximum(baseline, DARK * field)  # air and lung have no magnetisation to compare with
     share = recovered(1 / t1, protocol) * (np.asarray(frames, np.float32) - baseline + shown) / shown
     flags = [*_short(before), *_saturated(share, baseline > DARK * field, protocol, pixel_spacing)]
     return Enhancement(gadolinium(share, t1, protocol), GADOLINIUM, before, baseline, tuple(flags))
+
+
+def relative(frames: np.ndarray, before: int, pixel_spacing: tuple[float, float]) -> np.ndarray:
+    """(t, rows, columns) float32 rise of a signal over what it was, as a multiple of the coils' field.
+
+    before: frames without contrast. What the network is shown of a signal, whether or not its sequence is known.
+    """
+    baseline = baseline_of(frames, before)
+    return (np.asarray(frames, np.float32) - baseline) / coil_field(baseline, pixel_spacing)
 
 
 def gadolinium(share: np.ndarray, native_t1: float | np.ndarray, protocol: Protocol) -> np.ndarray:
@@ -144,9 +152,13 @@ def _short(before: int) -> list[Flag]:
 
 def _saturated(share: np.ndarray, tissue: np.ndarray, protocol: Protocol, spacing) -> list[Flag]:
     """Blood so bright that the sequence no longer tells how much gadolinium it holds."""
-    limit = recovered(np.array(1e3), protocol)
+    held = np.geomspace(0.5, MOST, 400)
+    shown = signal(held, NATIVE_T1[nearest_field(protocol.field_t)]["blood"], protocol)
+    blind = np.gradient(np.log(shown), np.log(held)) < SENSITIVE
+    if not blind.any():
+        return []
     blocks, size = in_blocks(np.where(tissue, share, 0).max(axis=0)[None], spacing)
-    area = float((blocks > SATURATED * limit).sum() * np.prod(size))
+    area = float((blocks > shown[np.argmax(blind)]).sum() * np.prod(size))
     if area < 200:  # mm2; a chamber has more
         return []
     text = (

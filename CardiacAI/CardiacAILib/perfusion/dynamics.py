@@ -20,9 +20,13 @@ RISE_TIME = 2.0
 REACH, SCALE = 75.0, 18.0
 #: Blood rises at least by this share of the steepest block; the left heart less than the right one.
 STEEP = 0.2
-#: The steepest rise, in standard deviations of all other changes of the same blood. Noise and breathing, of which
-#: the steepest is chosen, reach 5.5.
-SIGNIFICANT = 6.0
+#: Blocks of noise that rise together by chance cover less than this (mm2).
+NOISE = 120.0
+#: The steepest rise, in standard deviations of all other changes of the same blood, and as a multiple of the largest
+#: change so many s before and after it. Noise and breathing, of which the steepest is chosen, reach 5 or 2.5.
+SIGNIFICANT, ALONE, FIRST_PASS = 5.0, 2.8, (8.0, 16.0)
+#: A block of blood counts in full where its steepest rise is this multiple of any at such another time.
+ONCE = 1.7
 #: The smaller pool of blood has at least this share of the larger one's weight.
 SMALLER = 0.05
 #: Blood takes so long (s) from the right heart to the left one.
@@ -71,10 +75,10 @@ class Heart:
 
 @dataclass(frozen=True)
 class _Pool:
-    """Blood of one side. blocks: which. curve: (t,). at: s, its steepest rise. peak: index of its first pass's maximum.
-    level: before contrast. arrival: s. centre: (row, column) mm."""
+    """Blood of one side. area: mm2. curve: (t,). at: s, its steepest rise. peak: index of its first pass's maximum.
+    level: before contrast. arrival: s. centre: (row, column) mm from the first block's."""
 
-    blocks: np.ndarray
+    area: float
     curve: np.ndarray
     at: float
     peak: int
@@ -92,8 +96,9 @@ class _Pool:
         level, arrival = _arrival(curve, times, at, peak)
         weight = np.maximum(steepness[pool], 1e-12)
         rows, columns = (float(weight @ place / weight.sum()) for place in np.nonzero(pool))
+        area = float(pool.sum() * np.prod(size))
         return cls(
-            pool, curve, float(times[at]), peak, level, arrival, (rows * float(size[0]), columns * float(size[1]))
+            area, curve, float(times[at]), peak, level, arrival, (rows * float(size[0]), columns * float(size[1]))
         )
 
 
@@ -122,12 +127,14 @@ def find_heart(enhancement: np.ndarray, times: Sequence[float], pixel_spacing: t
         text = "Only one pool of blood brightens, so right and left heart could not be told apart by their times."
         flags.append(Flag("one_blood_pool", "warning", text))
     _require_first_pass(last, times)
+    row, column = ((float(block) - pixel) / 2 for block, pixel in zip(size, pixel_spacing, strict=True))
+    left_mm, right_mm = ((pool.centre[0] + row, pool.centre[1] + column) for pool in (last, first))
     return Heart(
-        centre_mm=last.centre,
+        centre_mm=left_mm,
         arrival=first.arrival,
         rv_peak=float(times[first.peak]),
         lv_peak=float(times[last.peak]),
-        rv_centre_mm=None if right is None else first.centre,
+        rv_centre_mm=None if right is None else right_mm,
         flags=tuple(flags),
     )
 
@@ -188,9 +195,8 @@ def _chambers(rise: np.ndarray, times: np.ndarray, size: np.ndarray) -> tuple[np
     top = np.sort(steep.ravel())[-max(4, steep.size // 400)]
     blood = steep > STEEP * top
     # An edge that moves rises often, blood once.
-    usual = 1.4826 * np.median(np.abs(rise[:, blood]), axis=0)
     once = np.zeros_like(steep)
-    once[blood] = np.clip((steepness[blood] / np.maximum(usual, 1e-12) - 3) / SIGNIFICANT, 0, 1)
+    once[blood] = np.clip((_singularity(rise[:, blood], times) - 1.2) / (ONCE - 1.2), 0, 1)
     weight = np.minimum(steep, 0.5 * top) ** 2 * once
     middle = np.unravel_index(ndimage.gaussian_filter(weight, SCALE / size).argmax(), weight.shape)
     rows, columns = ((np.arange(n) - at) * mm for n, at, mm in zip(weight.shape, middle, size, strict=True))
@@ -234,14 +240,30 @@ def _split(when: np.ndarray, weight: np.ndarray) -> float:
     return float(moments[1 + int(np.argmax(between))]) if len(moments) > 1 else float(moments[0])
 
 
+def _singularity(rise: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(n,) the steepest rise of each curve over its steepest one at any other time. rise: (t, n).
+
+    Recirculation rises too, but slowly: a bolus has 2.5 and more; noise and breathing, which come again, have 1 to 1.5.
+    """
+    at = times[rise.argmax(axis=0)]
+    other = (times[:, None] < at - FIRST_PASS[0]) | (times[:, None] > at + FIRST_PASS[1])
+    return rise.max(axis=0) / np.maximum(np.where(other, rise, 0).max(axis=0), 1e-12)
+
+
 def _is_significant(pools: list[_Pool], times: np.ndarray) -> bool:
-    """Whether blood rises far more steeply than it usually changes over the same time."""
-    sizes = []
+    """Whether blood rises far more steeply than it usually changes, and than it ever does outside of the first pass."""
+    usual, outside = [], []
     for pool in pools:
-        rise = _rises(pool.curve, times)[1:]
-        # The quieter quarter: in a short series the bolus is most of it. 0.3186 is a quarter's of a normal distribution.
-        sizes.append(rise.max() / max(float(np.quantile(np.abs(rise), 0.25)) / 0.3186, 1e-12))
-    return len(sizes) > 0 and float(np.mean(sizes)) >= SIGNIFICANT
+        rise = np.abs(_rises(pool.curve, times))[1:]
+        top = _rises(pool.curve, times).max()
+        # The quieter quarter: in a short series the bolus is most of it. 0.3186: that of a normal distribution.
+        usual.append(top / max(float(np.quantile(rise, 0.25)) / 0.3186, 1e-12))
+        beside = (times[1:] < pool.at - FIRST_PASS[0]) | (times[1:] > pool.at + FIRST_PASS[1])
+        if beside.sum() >= 5:
+            outside.append(top / max(float(rise[beside].max()), 1e-12))
+    if max((pool.area for pool in pools), default=0) < NOISE:
+        return False
+    return bool(np.mean(usual) >= SIGNIFICANT and (not outside or np.mean(outside) >= ALONE))
 
 
 def _peak(curve: np.ndarray, times: np.ndarray, at: int) -> int:
@@ -272,7 +294,8 @@ def _require_arrival(blocks: np.ndarray, pools: list[_Pool], times: np.ndarray, 
         raise InputError(_BEFORE)
     if not arrives:
         raise InputError(_NEVER)
-    if pools[0].arrival < times[0] + 0.5 * (times[1] - times[0]):
+    bright = pools[0].level > BRIGHT * pools[0].curve[pools[0].peak]
+    if bright or pools[0].arrival < times[0] + 0.5 * (times[1] - times[0]):
         raise InputError(_BEFORE)
 
 
@@ -290,6 +313,13 @@ def _starts_bright(blocks: np.ndarray, pools: list[_Pool], times: np.ndarray, si
     high = (start > BRIGHT * highest) & (range_ > 0.2 * highest)
     falls = start >= blocks[:soon].max(axis=0) - 2 * usual - 0.1 * fall
     falls &= (fall > WASH_OUT * scale) & (fall > 0.2 * np.abs(start))
+    if pools:  # fat below the coil moves too
+        rows, columns = (
+            (np.arange(n) * mm - at) for n, mm, at in zip(start.shape, size, pools[-1].centre, strict=True)
+        )
+        changes &= np.hypot(rows[:, None], columns[None]) < REACH
+    else:  # only falling; an edge that breathes falls as well, but comes back
+        high, falls = False, falls & (blocks[len(blocks) // 2 :].max(axis=0) < start - 0.5 * fall)
     labels, number = ndimage.label(changes & (high | falls))
     return number > 0 and np.bincount(labels.ravel())[1:].max() * np.prod(size) > CHAMBER
 
