@@ -40,11 +40,12 @@ def export_bundle(
 ) -> Path:
     """Writes a model folder and returns its path. Existing files of the same names are replaced.
 
-    network_def: MONAI configuration of a 2D network, `{"_target_": "BasicUNet", ...}` or one of `mass_networks`
-    or `perfusion_networks`; it takes `norm`. state_dict: its trained weights, any floating type. metadata: at least `REQUIRED_METADATA`; `license`
-    is one short line; `confidence_limits`, by structure's key, and `agreement_limits` may be there. preprocessing:
-    `size` (rows, columns), `percentiles` (lower, upper) and either `spacing` mm, of a cine network, or `pixels` (low,
-    high) mm, of one that is told their size; of a perfusion network all of `engines.FramePreprocessing`. card: Markdown. license_text: terms of the weights.
+    network_def: MONAI configuration of a 2D network, `{"_target_": "BasicUNet", ...}` or one of `mass_networks` or
+    `perfusion_networks`; it takes `norm`. state_dict: its trained weights, any floating type. metadata: at least
+    `REQUIRED_METADATA`; `license` is one short line; `confidence_limits`, by structure's key, and `agreement_limits`
+    may be there. preprocessing: of a perfusion network all of `engines.FramePreprocessing`; of the others `size` (rows,
+    columns), `percentiles` (lower, upper) and either `spacing` mm, of a cine network, or `pixels` (low, high) mm, of
+    one that is told their size. card: Markdown. license_text: terms of the weights.
 
     BatchNorm is folded into the convolutions and the result rounded to float16 once, so `model.pt` and `model.onnx`
     hold the very same numbers; `network_def` is written without its norm accordingly. To go on training, start from

@@ -63,14 +63,17 @@ def drawn_anatomy(
 ) -> Anatomy:
     """The slice seen from another side, bent, with tissues and flows of its own.
 
-    chance: `zoom`, `stretch` (logarithms), `jitter_mm`. base_flow: mL/min/g of healthy muscle. place: where the slice
-    comes to lie is drawn from it; all else from rng.
+    chance: `zoom`, `stretch` (logarithms), `jitter_mm`, `papillary_share` of slices that get more muscles than they
+    have: cine pictures show them paler than perfusion does. base_flow: mL/min/g of healthy muscle. place: where the
+    slice comes to lie is drawn from it; all else from rng.
     """
     picture, right, wall, cavity = _placed(source, place, chance)
     muscle = source.muscle
     blood = np.clip((picture - muscle) / (0.92 - muscle), 0, 1)
     if rng.random() < 0.3:
         blood = np.maximum(blood, rng.random())  # papillary muscles washed out
+    if rng.random() < chance["papillary_share"]:
+        blood = blood * (1 - _papillary(cavity, rng))
     outside = np.clip(1 - right - wall - cavity, 0, 1)
     air = np.clip((0.55 * muscle - picture) / (0.25 * muscle), 0, 1)
     bright = np.clip((picture - muscle - 0.3 * (1 - muscle)) / (0.45 * (1 - muscle)), 0, 1) * (1 - air)
@@ -144,6 +147,24 @@ def _flow(labels: np.ndarray, rng: np.random.Generator, base: float) -> tuple[np
         flow = flow * (1 - hit * rng.uniform(0.2, 0.95))
     rim = (np.clip(3.0 - inside, 0, 1) * wall).astype(np.float32)
     return np.clip(flow, 0.05, 6.0), rim
+
+
+def _papillary(cavity: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(FIELD, FIELD) share of muscle in one to three columns that stand at the cavity's wall."""
+    from scipy import ndimage
+
+    found = np.zeros_like(cavity)
+    inside = ndimage.distance_transform_edt(cavity > 0.5)
+    if inside.max() < 8:
+        return found
+    rows, columns = np.indices(cavity.shape)
+    at = np.argwhere((inside > 2) & (inside < 0.6 * inside.max()))
+    for row, column in at[rng.integers(len(at), size=rng.integers(1, 4))]:
+        size, flat, turn = rng.uniform(2, 5.5), rng.uniform(0.6, 1), rng.uniform(0, np.pi)
+        down, right = rows - row, columns - column
+        along, across = (np.cos(turn) * down + np.sin(turn) * right), (np.cos(turn) * right - np.sin(turn) * down)
+        found = np.maximum(found, _soft_step(size - np.hypot(along * flat, across / flat)))
+    return found.astype(np.float32)
 
 
 def _smooth(rng: np.random.Generator, scale: float) -> np.ndarray:

@@ -24,9 +24,9 @@ NETWORK = "CardiacAITraining.perfusion_networks.PerfusionUNet"
 class FilmInputd:
     """A MONAI transform: from the path of one slice's series to the film that the network sees.
 
-    It takes a dictionary with `image`, a path, `center`, the voxel [i, j] in the middle of the heart, and `arrival`, the
-    seconds at which contrast reaches the right heart, and gives one with `image` (1, frames, rows, columns) and `name`.
-    An entry `unit` tells what the voxels hold, signal where it is missing.
+    It takes a dictionary with `image`, a path, `center`, the voxel [i, j] in the middle of the heart, `arrival`, the
+    seconds at which contrast reaches the right heart, and perhaps `unit`, what voxels hold (signal where it is
+    missing). It gives one with `image` (1, frames, rows, columns) and `name`.
 
     The arguments: as in `CardiacAILib.engines.FramePreprocessing`.
     """
@@ -69,8 +69,8 @@ def described(network_def: dict, preprocessing: dict) -> dict:
     return {
         "labels": channels,
         "spacing": {"value": [preprocessing["spacing"]] * 2, "unit": "mm", "axes": "in plane; each slice for itself"},
-        "intensity": f"enhancement since before the contrast; percentile {preprocessing['percentile']:g} of the window's "
-        f"brightest to 1, then (1 + k) x / (|x| + k) with k = {preprocessing['knee']:g}",
+        "intensity": f"enhancement since before the contrast; percentile {preprocessing['percentile']:g} of the "
+        f"window's brightest to 1, then (1 + k) x / (|x| + k) with k = {preprocessing['knee']:g}",
         "network_data_format": {"inputs": {"image": shown}, "outputs": {"pred": answer}},
     }
 

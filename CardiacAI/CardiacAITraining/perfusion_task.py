@@ -24,21 +24,34 @@ from .perfusion_networks import PerfusionUNet
 from .perfusion_series import Series, random_series
 
 
-def shown(series: Series, wanted: FramePreprocessing, beside: np.ndarray, late: float) -> tuple[np.ndarray, np.ndarray]:
+def shown(
+    series: Series, wanted: FramePreprocessing, beside: np.ndarray, late: float, cut: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """What the network sees of a series, (frames, h, w) float32, and the labels (h, w) there.
 
-    beside: mm (row, column) by which the place of the heart is missed; late: s by which its contrast's arrival is.
+    beside: mm (row, column) by which the place of the heart is missed; late: s by which its contrast's arrival is. cut:
+    mm of the field ((before, after) along rows and columns) that are left about the heart; beyond, nothing is seen.
     """
     centre = np.array([np.mean(index) for index in np.nonzero(series.anatomy.labels)]) + beside
     spacing = (series.pixel, series.pixel)
     found = series.frames
     if series.unit == SIGNAL:
         found = relative(found, int(np.searchsorted(series.times, series.arrival)), spacing)
+    side = len(series.anatomy.labels)
+    low, high = np.zeros(2, int), np.array([side, side])
+    if cut is not None:
+        low = np.clip(np.ceil((centre - cut[:, 0]) / series.pixel), 0, None).astype(int)
+        high = np.minimum(np.floor((centre + cut[:, 1]) / series.pixel).astype(int) + 1, found.shape[1:])
+        blank = np.ones(found.shape[1:], bool)
+        blank[low[0] : high[0], low[1] : high[1]] = False
+        found = np.where(blank, 0, found)
+        low, high = np.ceil(low * series.pixel).astype(int), (high * series.pixel).astype(int)
     window, pictures = film(found, series.times, spacing, centre, series.arrival + late, wanted)
     rows, columns = (start + np.arange(size) for start, size in zip(window.start, wanted.size, strict=True))
     labels = np.zeros(wanted.size, np.uint8)
-    side = len(series.anatomy.labels)
-    inside = [np.flatnonzero((i >= 0) & (i < side)) for i in (rows, columns)]
+    inside = [
+        np.flatnonzero((i >= first) & (i < end)) for i, first, end in zip((rows, columns), low, high, strict=True)
+    ]
     labels[np.ix_(*inside)] = series.anatomy.labels[np.ix_(rows[inside[0]], columns[inside[1]])]
     return pictures, labels
 
@@ -76,7 +89,9 @@ class PerfusionTask:
         sources = self.synthetic if not self.real or rng.random() < c["phantom_share"] else self.real
         series = random_series(sources[rng.integers(len(sources))], rng, c)
         beside = rng.uniform(-c["beside_mm"], c["beside_mm"], 2)
-        pictures, labels = shown(series, self.wanted, beside, rng.uniform(-c["late_s"], c["late_s"]))
+        late = rng.uniform(-c["late_s"], c["late_s"])
+        cut = rng.uniform(35, 80, (2, 2)) if rng.random() < c["cut_share"] else None
+        pictures, labels = shown(series, self.wanted, beside, late, cut)
         return pictures.astype(np.float16), labels
 
     def batch(self) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:

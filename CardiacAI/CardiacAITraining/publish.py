@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from . import agreement, evaluate, flag_check, mass_card
+from . import agreement, evaluate, flag_check, mass_card, perfusion_card
 from .bundle import export_bundle
 
 CARDS = Path(__file__).parent / "cards"
@@ -26,9 +26,9 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
     """Writes the model folder.
 
     run: folder of `cardiacai-train`; its average weights are taken, or those of its latest checkpoint. evaluations:
-    names of `FIGURES`, or of an LV mass network's `mass_card.FIGURES` -> JSON files; those not there leave "Not
-    measured" in the card. "flags" and "mass_agreement" also bring the model's own limits. Raises ValueError for
-    figures of other weights, patients or kinds of network.
+    names of `FIGURES`, of an LV mass network's `mass_card.FIGURES` or of `perfusion_card.FIGURES` -> JSON files; those
+    not there leave "Not measured" in the card. "flags" and "mass_agreement" also bring the model's own limits. Raises
+    ValueError for figures of other weights, patients or kinds of network.
     """
     record = json.loads((run / "run.json").read_text())
     config = record["config"]
@@ -40,15 +40,17 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
         checkpoint = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
         weights, steps = checkpoint["average"], checkpoint["step"]
     files = {key: path for key, path in evaluations.items() if path}
-    wrong = files.keys() - set(FIGURES if task == "cine" else mass_card.FIGURES)
+    room = perfusion_card if task == "perfusion" else mass_card
+    wrong = files.keys() - set(FIGURES if task == "cine" else room.FIGURES)
     if wrong:
         raise ValueError(f"A network of the task {task} takes no figures named {', '.join(sorted(wrong))}.")
     measured = {key: json.loads(path.read_text()) for key, path in files.items()}
     if task == "cine":
         network, said, filled = {"_target_": "BasicUNet", **config["network"]}, *_cine(record, measured, version)
     else:
-        network, weights = mass_card.network(config, weights)
-        said, filled = mass_card.words(record, measured.get("mass_agreement", {}), version)
+        network, weights = room.network(config, weights)
+        (figures,) = room.FIGURES
+        said, filled = room.words(record, measured.get(figures, {}), version)
     metadata = {
         "name": name,
         "version": version,
@@ -80,15 +82,16 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
     for key, result in measured.items():
         if network_sha256 not in _networks(key, result, task, network_sha256):
             raise ValueError(f"The {key} figures belong to other weights than those in {folder}.")
-    if "mass_agreement" in files:
-        mass_card.copy_charts(files["mass_agreement"], measured["mass_agreement"], task, folder)
+        if task != "cine":
+            room.copy_charts(files[key], result, task, folder)
 
 
 def _networks(key: str, result: dict, task: str, own: str) -> list[str]:
     """The networks that figures may belong to, as SHA-256; the own one where a file names none."""
     if key == "mass_agreement":
         return mass_card.networks(result, task) or [own]
-    return [result["network_sha256"]] if key in ("validation", "agreement_validation") else [own]
+    named = key in ("validation", "agreement_validation", "perfusion_agreement")
+    return [result["network_sha256"]] if named else [own]
 
 
 def _cine(record: dict, measured: dict[str, dict], version: str) -> tuple[dict, dict]:
@@ -156,8 +159,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--mass-agreement", type=Path, help="cross-validation of the LV mass networks; brings their limits of agreement"
     )
+    parser.add_argument("--perfusion-agreement", type=Path, help="cardiacai-perfusion-agreement of this network")
     arguments = parser.parse_args(argv)
-    evaluations = {key: getattr(arguments, key) for key in (*FIGURES, *mass_card.FIGURES)}
+    evaluations = {key: getattr(arguments, key) for key in (*FIGURES, *mass_card.FIGURES, *perfusion_card.FIGURES)}
     publish(arguments.run, arguments.out, arguments.version, {arguments.version: arguments.change}, evaluations)
     return 0
 
