@@ -96,7 +96,7 @@ def random_circulation(rng: np.random.Generator) -> Circulation:
         sharp=rng.uniform(1.5, 4.5),
         lungs=(lungs, lungs * rng.uniform(0.2, 0.4)),
         body=(body, body * rng.uniform(0.25, 0.5)),
-        returned=rng.uniform(0.4, 0.9),
+        returned=rng.uniform(0.4, 1.0),
         delay=rng.uniform(0.0, 2.0),
         ps=rng.uniform(0.4, 2.0),
         plasma=rng.uniform(0.03, 0.12),

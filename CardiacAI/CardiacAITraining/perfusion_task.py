@@ -89,7 +89,7 @@ class PerfusionTask:
         sources = self.synthetic if not self.real or rng.random() < c["phantom_share"] else self.real
         series = random_series(sources[rng.integers(len(sources))], rng, c)
         beside = rng.uniform(-c["beside_mm"], c["beside_mm"], 2)
-        late = rng.uniform(-c["late_s"], c["late_s"])
+        late = rng.uniform(*c["late_s"])
         cut = rng.uniform(35, 80, (2, 2)) if rng.random() < c["cut_share"] else None
         pictures, labels = shown(series, self.wanted, beside, late, cut)
         return pictures.astype(np.float16), labels

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..flags import Flag
-from .dynamics import arrival_index, in_blocks
+from .blood import in_blocks
+from .dynamics import arrival_index
 from .first_pass import GADOLINIUM, Protocol
 from .signal import NATIVE_T1, RELAXIVITY, nearest_field, recovered, signal
 
