@@ -35,8 +35,8 @@ def exchange_residue(
     plasma_flow = np.maximum(flow * (1 - hematocrit), 1e-9)
     transit = 60 * plasma / plasma_flow
     passed = np.exp(-ps / plasma_flow)
-    # The rest leaves with density passed * s * exp(-k u) I1(2 s sqrt(u)) / sqrt(u), u since the transit time. Integrated
-    # over x = sqrt(u), where it is smooth.
+    # The rest leaves with density passed * s * exp(-k u) I1(2 s sqrt(u)) / sqrt(u), u since the transit time.
+    # Integrated over x = sqrt(u), where it is smooth.
     k = ps / np.maximum(interstitium, 1e-9) / 60
     s = np.sqrt(ps / plasma_flow * k)
     late = np.sqrt(np.maximum(times - transit, 0))
@@ -47,7 +47,11 @@ def exchange_residue(
     left = np.cumsum((density * weights).sum(-1) * np.diff(late) / 2, axis=1)
     left = np.concatenate([np.zeros((len(left), 1)), left], axis=1)
     after = np.clip(1 - passed - left, 0, 1)
-    waiting = np.clip((transit - times) / width + 0.5, 0, 1) if width else times < transit
+    if width:
+        waiting = np.clip((transit - times) / width + 0.5, 0, 1)
+        waiting[:, :1] = np.minimum(2 * transit / width, 1)  # half of this ramp would lie before time 0
+    else:
+        waiting = times < transit
     return after + waiting * (1 - after)
 
 
