@@ -15,7 +15,7 @@ test: $(VENV)/.test lint
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test
-	$(BIN)/ruff check CardiacAI CardiacAISegment CardiacAIMass Testing
+	$(BIN)/ruff check CardiacAI CardiacAISegment CardiacAIMass CardiacAIPerfusion Testing
 
 bench: $(VENV)/.test
 	$(BIN)/python -m CardiacAITraining.bench

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import __version__, commands, demo
+from . import __version__, commands, demo, perfusion_commands
 from . import cli_texts as texts
 from .errors import Cancelled, CardiacAIError, OutputError
 
@@ -165,6 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     mass.set_defaults(run=commands.mass, usage_error=mass.error)
 
+    _add_perfusion(kinds, formatter, [job, common])
+
     demo_parser = kinds.add_parser(
         "demo",
         help="segment a synthetic heart and compare with its known truth",
@@ -179,7 +181,8 @@ def _parser() -> argparse.ArgumentParser:
     kind = demo_parser.add_mutually_exclusive_group()
     kind.add_argument("--cine", action="store_true", help="a whole heart beat, for function")
     kind.add_argument("--mass", action="store_true", help="its LV mass three ways")
-    demo_parser.set_defaults(run=demo.demo)
+    kind.add_argument("--perfusion", action="store_true", help="a first pass of contrast at rest and under stress")
+    demo_parser.set_defaults(run=demo.demo, default_model=DEFAULT_MODEL)
 
     info = kinds.add_parser(
         "info",
@@ -191,6 +194,64 @@ def _parser() -> argparse.ArgumentParser:
     )
     info.set_defaults(run=commands.info)
     return parser
+
+
+def _add_perfusion(kinds, formatter, parents: list) -> None:
+    perfusion = kinds.add_parser(
+        "perfusion",
+        help="myocardial blood flow of first-pass series at rest and under stress",
+        description=texts.PERFUSION,
+        epilog=texts.PERFUSION_EXAMPLES + texts.EXIT_CODES,
+        formatter_class=formatter,
+        parents=parents,
+    )
+    add = perfusion.add_argument
+    add("image", type=Path, nargs="?", metavar="FOLDER", help="a patient's rest and stress, or a folder of patients")
+    add("--stress", type=Path, nargs="+", metavar="S", help="series under stress: one file or DICOM folder, or a few")
+    add("--rest", type=Path, nargs="+", metavar="R", help="series at rest, likewise")
+    add("--aif-stress", type=Path, metavar="F", help="series of the LV's blood under stress (low dose, dual sequence)")
+    add("--aif-rest", type=Path, metavar="F", help="likewise at rest")
+    add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the results")
+    add("--unit", choices=("mmol/L", "signal"), help="what voxels hold, where the files do not tell (AIF series too)")
+    add("--aif-unit", choices=("mmol/L", "signal"), help="where the AIF series differ from the others")
+    add(
+        "--rr",
+        type=_between(0.2, 3.0, "seconds"),
+        metavar="S",
+        help="seconds between frames, where no times are stored",
+    )
+    add("--frame-times", type=Path, metavar="FILE", help="text file with the seconds of every frame, likewise")
+    add("--levels", type=_levels, metavar="L,L,L", help="of the report's slices 1, 2, 3: base,mid,apex; - leaves out")
+    add(
+        "--flow-model",
+        default="exchange",
+        choices=("exchange", "fermi"),
+        help="blood-tissue exchange or Fermi deconvolution (%(default)s)",
+    )
+    add(
+        "--hematocrit",
+        type=_between(0.1, 0.7, "parts of one"),
+        default=0.42,
+        metavar="H",
+        help="of the patient's blood (%(default)s)",
+    )
+    add("--swap-insertions", action="store_true", help="the other RV insertion is the anterior one (see the report)")
+    add("--with-identifiers", action="store_true", help="write the patient's name and id into the report")
+    add("--skip-finished", action="store_true", help="in a batch: leave out cases that are finished and unchanged")
+    add(
+        "--model",
+        default=perfusion_commands.MODEL,
+        metavar="MODEL",
+        help="shipped model or model folder (%(default)s)",
+    )
+    perfusion.set_defaults(run=perfusion_commands.perfusion, usage_error=perfusion.error)
+
+
+def _levels(text: str) -> tuple[str, ...]:
+    levels = tuple("" if word.strip() == "-" else word.strip().lower() for word in text.split(","))
+    if not set(levels) <= {"base", "mid", "apex", ""}:
+        raise argparse.ArgumentTypeError(f"{text} is no list of base, mid, apex and - with commas between")
+    return levels
 
 
 def _phase(text: str) -> int:

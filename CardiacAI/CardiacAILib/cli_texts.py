@@ -129,3 +129,45 @@ examples:
   cardiacai segment studies/ -o results --skip-finished --json > all.json
 
 """
+
+PERFUSION = """\
+Blood flow of the heart muscle from first-pass perfusion: corrects motion, turns
+signal into gadolinium where the sequence is known, finds the ventricles and the
+RV insertions with a network, and fits flow to every pixel of the myocardium.
+
+S and R are the short-axis series under stress and at rest, one to three slices:
+  a DICOM folder, or several, with times of their frames;
+  a 4D file: Slicer's .seq.nrrd, or NIfTI; one for each slice, or one for all.
+Either may be missing. Or give one FOLDER: a patient's, with files or folders
+whose names begin with rest or stress (aif_rest, aif_stress: series of the LV's
+blood), or a folder of such patients; each gets a folder of its own below OUT,
+and OUT/summary.csv lists them all.
+
+Flow in mL/min/g needs gadolinium: of DICOM whose sequence is known, or values
+already in mmol/L (--unit mmol/L). Otherwise values are only relative, and the
+upslope index takes the place of flow.
+
+OUT receives (stress_1 is the first slice under stress)
+  segments.csv           flow, endo and epi, reserve of the 16 AHA segments
+  measurements.csv, slices.csv, curves.csv     global numbers; slices; curves
+  stress_1_labels.nii.gz    1 RV cavity, 2 LV myocardium, 3 LV cavity
+  stress_1_sectors.nii.gz   AHA segment of every pixel of the myocardium
+  stress_1_mbf.nii.gz       flow, mL/min/g, 0 outside the myocardium
+  stress_1_upslope.nii.gz   upslope index, likewise
+  stress_1_corrected.seq.nrrd   the series without motion, for 3D Slicer
+  bullseye.svg, curves.svg, overlays/   drawings, pictures with contours
+  result.json            everything, RV insertions too, for programs
+  report.html            one page with all of it; opens anywhere, offline
+
+Slices are numbered by position, whatever order they are given in; which is
+basal, mid or apical is found, and --levels corrects it. Name and id of the
+patient stay out of all of these unless asked for.
+"""
+
+PERFUSION_EXAMPLES = """\
+examples:
+  cardiacai perfusion --stress stress_dicom/ --rest rest_dicom/ -o results
+  cardiacai perfusion --rest b.seq.nrrd m.seq.nrrd a.seq.nrrd --unit mmol/L -o results
+  cardiacai perfusion patients/ -o results --skip-finished
+
+"""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from . import __version__
 
-#: Numbers of a case that one line has room for, of `segment`, `mass` and `function`.
+#: Numbers of a case that one line has room for, of each kind of job.
 SHOWN = (
     "lv_volume", "rv_volume", "myo_volume", "lv_mass", "lv_mass_segmenter", "lv_mass_regressor", "lv_mass_calibrated",
     "lv_edv", "lv_esv", "lv_ef", "rv_edv", "rv_esv", "rv_ef",
+    "mbf_stress", "mbf_rest", "mpr", "upslope_stress", "upslope_rest", "mpri",
 )  # fmt: skip
 
 
@@ -22,10 +23,10 @@ def segment(arguments) -> int:
     def work(source, folder, progress):
         return jobs.segment_path(source, folder, engine, slice_axis=arguments.slice_axis, progress=progress)
 
-    sources = find_sources(_existing(arguments.image), arguments.output)
+    sources = find_sources(existing(arguments.image), arguments.output)
     engine = engine_of(arguments)
     options = jobs.recorded(slice_axis=arguments.slice_axis)
-    return _run(arguments, sources, work, (_made_by(engine), "cardiacai.segmentation", options), format_table)
+    return run_job(arguments, sources, work, (made_by(engine), "cardiacai.segmentation", options), format_table)
 
 
 def function(arguments) -> int:
@@ -48,10 +49,10 @@ def function(arguments) -> int:
     def work(source, folder, progress):
         return jobs.function_path(source, folder, engine, **options, progress=progress)
 
-    sources = find_cines(_existing(arguments.image), arguments.output)
+    sources = find_cines(existing(arguments.image), arguments.output)
     engine = engine_of(arguments)
-    kind = (_made_by(engine), "cardiacai.function", jobs.recorded(**options))
-    return _run(arguments, sources, work, kind, format_function_table)
+    kind = (made_by(engine), "cardiacai.function", jobs.recorded(**options))
+    return run_job(arguments, sources, work, kind, format_function_table)
 
 
 def mass(arguments) -> int:
@@ -80,13 +81,13 @@ def mass(arguments) -> int:
     def work(source, folder, progress):
         return jobs.mass_path(source, folder, engines, **options, progress=progress)
 
-    sources = find_hearts(_existing(arguments.image), arguments.output)
+    sources = find_hearts(existing(arguments.image), arguments.output)
     engines = mass_engines(arguments)
     cine = engines["cine"]
     if options["calibration"]:
         options["calibration"].require_model(cine.model)
-    made_by = _made_by(cine) | {"models": {way: described(engine) for way, engine in engines.items()}}
-    return _run(arguments, sources, work, (made_by, "cardiacai.mass", jobs.recorded(**options)), format_mass_table)
+    made = made_by(cine) | {"models": {way: described(engine) for way, engine in engines.items()}}
+    return run_job(arguments, sources, work, (made, "cardiacai.mass", jobs.recorded(**options)), format_mass_table)
 
 
 def _calibrate(arguments) -> int:
@@ -103,7 +104,7 @@ def _calibrate(arguments) -> int:
     return 0
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
     from .errors import InputError
 
     if not path.exists():
@@ -111,13 +112,13 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _made_by(engine) -> dict:
+def made_by(engine) -> dict:
     """What of an engine makes results differ, as it stands in their provenance."""
     model = engine.model
     return {"model": model.name, "model_version": model.version, "precision": engine.precision}
 
 
-def _run(arguments, sources, work, kind, table) -> int:
+def run_job(arguments, sources, work, kind, table) -> int:
     """A single job or a batch. kind: of its results, see `results.is_done`. table: the text of one result."""
     from .images.cine import file_names
     from .results import is_done
@@ -166,7 +167,7 @@ def _run_batch(arguments, sources, work, finished_before, progress) -> int:
             say(f"{outcome.source.name}: failed. {outcome.error}")
         elif outcome.state == "done" and not arguments.json:
             shown = [m for m in outcome.document["measurements"] if m["key"] in SHOWN]
-            numbers = ", ".join(f"{m['name']} {m['value']:.1f} {m['unit']}" for m in shown)
+            numbers = ", ".join(map(in_words, shown))
             print(f"{outcome.source.name}: {numbers}", flush=True)
 
     skipping = {"finished_before": finished_before} if arguments.skip_finished else {}
@@ -180,6 +181,12 @@ def _run_batch(arguments, sources, work, finished_before, progress) -> int:
     done, failed, skipped = (sum(o.state == state for o in outcomes) for state in ("done", "failed", "skipped"))
     say(f"{done} done, {failed} failed, {skipped} skipped. Summary: {arguments.output / 'summary.csv'}")
     return 1 if failed else 0
+
+
+def in_words(measurement: dict) -> str:
+    """ "LV mass 120.3 g"; flows and ratios, which are small, with two decimals."""
+    places = 1 if measurement["unit"] not in ("", "mL/min/g") else 2
+    return f"{measurement['name']} {measurement['value']:.{places}f} {measurement['unit']}".rstrip()
 
 
 def info(arguments) -> int:

@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from .commands import SHOWN, Progress, engine_of, mass_engines, print_result
+from .perfusion_commands import demo_perfusion
 
 
 def demo(arguments) -> int:
-    """A synthetic heart: one phase segmented or weighed, or a whole beat."""
+    """A synthetic heart: one phase segmented or weighed, a whole beat, or a first pass."""
     if arguments.cine:
         return _beat(arguments)
+    if arguments.perfusion:
+        return demo_perfusion(arguments)
     return _weighed(arguments) if arguments.mass else _segmented(arguments)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -31,17 +32,22 @@ FILES = (
     DOCUMENT,
     DONE,
 )
+#: Of perfusion, as many as there are slices.
+SLICE_FILE = re.compile(
+    r"(rest|stress)_\d+_(labels|sectors|mbf|upslope)\.nii\.gz|(rest|stress)_\d+_corrected\.seq\.nrrd"
+)
 _STAGE = ".part-"
 
 
 @contextmanager
-def replaced_results(source: Path, out: Path) -> Iterator[Path]:
+def replaced_results(source: Path, out: Path, *others: Path) -> Iterator[Path]:
     """A folder to write results to, inside out; at the end they take the place of those of an earlier job in out.
 
-    When the body fails or is interrupted, what stands in out stays as it was. source: what the results are of; it is
-    never overwritten. Raises OutputError, also where out holds files of these names that are nobody's results.
+    When the body fails or is interrupted, what stands in out stays as it was. source, others: what the results are of;
+    they are never overwritten. Raises OutputError, also where out holds files of these names that are nobody's results.
     """
-    _require_free(source, out)
+    for one in (source, *others):
+        _require_free(one, out)
     new = not out.exists()
     make_folder(out)
     for old in out.glob(f"{_STAGE}*"):  # of a process that was killed
@@ -62,13 +68,18 @@ def replaced_results(source: Path, out: Path) -> Iterator[Path]:
 def _require_free(source: Path, out: Path) -> None:
     if source.is_dir() and source.resolve() == out.resolve():
         raise OutputError(f"{out} is the folder of the images. Choose another folder for the results with --output.")
-    if source.resolve() in {(out / name).resolve() for name in FILES}:
+    names = [*FILES, *_slice_files(out)]
+    if source.resolve() in {(out / name).resolve() for name in names}:
         raise OutputError(f"{source} would be overwritten by its own results. Choose another folder with --output.")
-    there = [name for name in FILES if (out / name).exists()]
+    there = [name for name in names if (out / name).exists()]
     if there and _schema(out) is None:
         raise OutputError(
             f"{out} holds {there[0]}, which CardiacAI did not write. Choose another folder with --output, or move it."
         )
+
+
+def _slice_files(out: Path) -> list[str]:
+    return [path.name for path in sorted(out.glob("*_*")) if SLICE_FILE.fullmatch(path.name)]
 
 
 def _schema(out: Path) -> str | None:
@@ -90,7 +101,7 @@ def _swap(stage: Path, out: Path) -> None:
         for old in (out / "overlays").iterdir():
             if OWN_PICTURE.fullmatch(old.name):
                 old.unlink()
-        for name in FILES:
+        for name in (*FILES, *_slice_files(out)):
             if name != DOCUMENT and Path(name) not in made:
                 (out / name).unlink(missing_ok=True)
         for name in sorted(made, key=lambda name: name == Path(DONE)):

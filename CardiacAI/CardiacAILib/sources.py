@@ -31,17 +31,17 @@ def find_sources(path: Path, out: Path | None = None) -> list[Source]:
     """
     path = Path(path)
     if not path.is_dir():
-        return [Source(path, _stem(path))]
+        return [Source(path, stem(path))]
     try:
-        inside, images, folders = _contents(path, out)
+        inside, images, folders = contents(path, out)
         if not images and (not folders or any(is_dicom_file(entry) for entry in inside)):
-            return [Source(path, _stem(path.resolve()))]
+            return [Source(path, stem(path.resolve()))]
         return _uniquely_named(_scans(images) + folders, _single_image)
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
 
 
-def _contents(folder: Path, out: Path | None) -> tuple[list[Path], list[Path], list[Path]]:
+def contents(folder: Path, out: Path | None) -> tuple[list[Path], list[Path], list[Path]]:
     """All that lies directly inside but a folder of results; image files of it; folders of it but results."""
     results = out.resolve() if out else None
     inside = sorted(e for e in folder.iterdir() if not e.name.startswith(".") and e.resolve() != results)
@@ -57,14 +57,14 @@ def _has_images(folder: Path) -> bool:
     return any(is_image_file(entry) for entry in folder.iterdir())
 
 
-def _is_label_map(path: Path) -> bool:
+def is_label_map(path: Path) -> bool:
     """Whether a file is named as the label map of an image."""
-    return bool(re.search(r"(^|[_\-. ])(gt|seg|segmentation|labels?|mask)$", _stem(path).lower()))
+    return bool(re.search(r"(^|[_\-. ])(gt|seg|segmentation|labels?|mask)$", stem(path).lower()))
 
 
 def _scans(images: list[Path]) -> list[Path]:
     """Image files without the label maps beside them."""
-    return [image for image in images if not _is_label_map(image)] or images
+    return [image for image in images if not is_label_map(image)] or images
 
 
 def passed_over(path: Path, sources: list[Source], out: Path | None = None) -> list[Path]:
@@ -73,13 +73,13 @@ def passed_over(path: Path, sources: list[Source], out: Path | None = None) -> l
     sources: found at the path. out: as for `find_sources`.
     """
     taken = {source.path for source in sources}
-    images = _contents(path, out)[1] if path.is_dir() and path not in taken else []
+    images = contents(path, out)[1] if path.is_dir() and path not in taken else []
     return [image for image in images if image not in taken]
 
 
 def _is_cine(path: Path) -> bool:
     """A file of several phases that is not named as the label map of one."""
-    return not _is_label_map(path) and _phases(path) > 1
+    return not is_label_map(path) and _phases(path) > 1
 
 
 def _phases(path: Path) -> int:
@@ -132,15 +132,15 @@ def find_cines(path: Path, out: Path | None = None) -> list[Source]:
     """
     path = Path(path)
     if not path.is_dir():
-        return [Source(path, _stem(path))]
+        return [Source(path, stem(path))]
     try:
-        inside, images, folders = _contents(path, out)
+        inside, images, folders = contents(path, out)
         cines = [image for image in images if _is_cine(image)]
         one_study = len({_study(folder) for folder in folders} - {None}) < 2 and not any(map(_has_images, folders))
         if len(cines) == 1 and not folders:
-            return [Source(cines[0], _stem(path.resolve()) if len(images) > 1 else _stem(cines[0]))]
+            return [Source(cines[0], stem(path.resolve()) if len(images) > 1 else stem(cines[0]))]
         if any(map(is_dicom_file, inside)) or (not cines and ((images and not folders) or one_study)):
-            return [Source(path, _stem(path.resolve()))]
+            return [Source(path, stem(path.resolve()))]
         return _uniquely_named(cines + folders, _single_cine)
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its permissions.") from None
@@ -158,13 +158,13 @@ def find_hearts(path: Path, out: Path | None = None) -> list[Source]:
     path = Path(path)
     found = find_cines(path, out)
     if found[0].alone:
-        inside, images, _ = _contents(path, out) if path.is_dir() else ([], [], [])
+        inside, images, _ = contents(path, out) if path.is_dir() else ([], [], [])
         if found[0].path != path or not images or any(map(is_dicom_file, inside)) or named_as_phases(_scans(images)):
             return found
     return [replace(source, path=_single_cine(source.path) or source.path) for source in find_sources(path, out)]
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
     for ending in IMAGE_ENDINGS:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
@@ -176,8 +176,8 @@ def _uniquely_named(paths: list[Path], inside: Callable[[Path], Path | None]) ->
 
     inside: the one file that stands for a folder, if there is one.
     """
-    stems = [_stem(path).casefold() for path in paths]
+    folded = [stem(path).casefold() for path in paths]
     return [
-        Source(inside(path) or path, _stem(path) if stems.count(stem) == 1 else path.name, alone=False)
-        for path, stem in zip(paths, stems, strict=True)
+        Source(inside(path) or path, stem(path) if folded.count(one) == 1 else path.name, alone=False)
+        for path, one in zip(paths, folded, strict=True)
     ]

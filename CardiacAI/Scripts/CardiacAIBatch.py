@@ -1,8 +1,9 @@
 """Headless Slicer: Slicer --no-splash --no-main-window --python-script CardiacAIBatch.py segment IN OUT [options]
 
 The same command as `cardiacai`, on what Slicer ships: `segment IN OUT` for one phase, `function IN OUT` for a cine,
-`mass IN OUT` for LV mass of either. IN is a file, a DICOM folder, or a folder of either. Never opens a dialog, and
-always ends Slicer: without --testing an exception that gets out of a script would leave it hanging.
+`mass IN OUT` for LV mass of either, `perfusion IN OUT` for first-pass series. IN is a file, a DICOM folder, or a folder
+of either. Never opens a dialog, and always ends Slicer: without --testing an exception that gets out of a script would
+leave it hanging.
 """
 
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 def command_arguments(words: list[str]) -> list[str]:
     """The words after the script's name for `CardiacAILib.cli.main`: OUT may stand without its -o."""
     if (
-        words[:1] in (["segment"], ["function"], ["mass"])
+        words[:1] in (["segment"], ["function"], ["mass"], ["perfusion"])
         and len(words) > 2
         and not words[1].startswith("-")
         and not words[2].startswith("-")

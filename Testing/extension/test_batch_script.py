@@ -25,6 +25,8 @@ def batch():
         ("segment --engine numpy in -o out", "segment --engine numpy in -o out"),
         ("function in out --height 172", "function in -o out --height 172"),
         ("mass in out --sex f", "mass in -o out --sex f"),
+        ("perfusion in out --unit mmol/L", "perfusion in -o out --unit mmol/L"),
+        ("perfusion --stress s --rest r -o out", "perfusion --stress s --rest r -o out"),
         ("mass --calibrate table.csv -o ours.json", "mass --calibrate table.csv -o ours.json"),
         ("info --json", "info --json"),
         ("segment in", "segment in"),
@@ -47,7 +49,7 @@ def test_help_is_code_0(batch, capsys):
 
 def test_bad_input_is_the_commands_code(batch, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("CARDIACAI_HOME", str(tmp_path))
-    for command in ("segment", "function", "mass"):
+    for command in ("segment", "function", "mass", "perfusion"):
         assert batch.run([command, str(tmp_path / "missing.nii.gz"), str(tmp_path / "out")]) == 3
         assert "missing.nii.gz" in capsys.readouterr().err
 

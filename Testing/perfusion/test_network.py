@@ -31,6 +31,7 @@ class Reads:
 
     def __init__(self, wanted=WANTED):
         self.model = SimpleNamespace(preprocessing=wanted, name="reads")
+        self.side_multiple = 16
         self.films = []
 
     def run(self, films):
@@ -87,6 +88,13 @@ def test_it_looks_again_where_the_heart_lies_beside(phantom):
     far = labels_of(phantom, engine, (60, 165))
     assert len(engine.films) == 3
     assert (near.labels == far.labels).mean() > 0.995
+
+
+def test_a_heart_outside_the_window_is_looked_for_over_the_whole_slice(phantom):
+    engine = Reads()
+    far = labels_of(phantom, engine, (-60, 300))
+    assert [film.shape[2:] for film in engine.films][1] == (240, 240)
+    assert (far.labels == labels_of(phantom, Reads(), (114, 110)).labels).mean() > 0.995
 
 
 def test_nothing_found_is_no_labels(phantom):

@@ -1,6 +1,6 @@
 """What the perfusion network sees and answers: a regular film of the bolus about the heart; labels on its slice."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,10 +9,14 @@ from ..engines import FramePreprocessing
 from ..errors import ModelError
 from ..images.grid import Grid
 from ..inference import softmax, to_labels
-from ..labels import BACKGROUND, STRUCTURES
+from ..labels import BACKGROUND, LV, MYO, STRUCTURES
 
 #: mm by which the heart that was found may lie beside the window's middle before the network looks again.
 BESIDE = 12.0
+#: mm2 of cavity and of muscle below which no ventricle was seen.
+LEAST = 100.0
+#: Pixels of the widest window.
+MOST = 448
 
 
 @dataclass(frozen=True)
@@ -49,23 +53,51 @@ def find_labels(
 ) -> Found:
     """RV, myocardium and LV cavity on the pixels of the slice. enhancement to arrival: see `film`.
 
-    Where the heart lies beside the window's middle, the network looks a second time. Raises ModelError for an engine
-    that holds a model of another kind.
+    Where the heart lies beside the window's middle the network looks a second time; where no ventricle is in the
+    window it first looks for one over the whole slice. Raises ModelError for an engine that holds another kind of
+    model.
     """
     wanted = engine.model.preprocessing
     if not isinstance(wanted, FramePreprocessing):
         raise ModelError(f"{engine.model.name} is no perfusion network. Choose one, such as perfusion.")
-    for last in (False, True):
+
+    def look(centre_mm, wanted=wanted) -> tuple[Grid, np.ndarray]:
         window, shown = film(enhancement, times, pixel_spacing, centre_mm, arrival, wanted)
-        probabilities = softmax(engine.run(shown[None]))
-        seen = np.argwhere(probabilities[0].argmax(axis=0) != BACKGROUND)
-        if len(seen) == 0:
-            break
-        middle = window.to_mm((seen.min(axis=0) + seen.max(axis=0)) / 2)
-        if last or np.hypot(*np.subtract(middle, centre_mm)) < BESIDE:
-            break
-        centre_mm = middle
+        return window, softmax(engine.run(shown[None]))
+
+    window, probabilities = look(centre_mm)
+    if not _ventricle(probabilities, window):
+        extent = np.multiply(enhancement.shape[1:], pixel_spacing)
+        everything = replace(wanted, size=_whole(extent, wanted.spacing, engine.side_multiple))
+        wide, there = look(extent / 2, everything)
+        if _ventricle(there, wide):
+            centre_mm = _middle(there, wide)
+            window, probabilities = look(centre_mm)
+    if (probabilities[0].argmax(axis=0) != BACKGROUND).any():
+        middle = _middle(probabilities, window)
+        if np.hypot(*np.subtract(middle, centre_mm)) >= BESIDE:
+            window, probabilities = look(middle)
     labels = anatomy.correct(to_labels(probabilities, window))[0]
     best, choice = probabilities[0].max(axis=0), probabilities[0].argmax(axis=0)
     found = {s.value: choice == s.value for s in STRUCTURES}
     return Found(labels, {value: float(best[mask].mean()) if mask.any() else 0.0 for value, mask in found.items()})
+
+
+def _ventricle(probabilities: np.ndarray, window: Grid) -> bool:
+    """Whether LV cavity and muscle are seen, more than a few pixels of each."""
+    choice = probabilities[0].argmax(axis=0)
+    return all((choice == s.value).sum() * window.spacing**2 >= LEAST for s in (MYO, LV))
+
+
+def _middle(probabilities: np.ndarray, window: Grid) -> tuple[float, float]:
+    """(row, column) mm of what is seen of the heart, in its largest piece."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(probabilities[0].argmax(axis=0) != BACKGROUND)
+    largest = np.argwhere(pieces == 1 + np.bincount(pieces.ravel(), minlength=count + 1)[1:].argmax())
+    return window.to_mm((largest.min(axis=0) + largest.max(axis=0)) / 2)
+
+
+def _whole(extent, spacing: float, multiple: int) -> tuple[int, int]:
+    """Pixels of a window over a whole slice."""
+    return tuple(int(min(np.ceil(mm / spacing / multiple), MOST // multiple)) * multiple for mm in extent)

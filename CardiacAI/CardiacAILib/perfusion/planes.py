@@ -12,7 +12,7 @@ import numpy as np
 
 from ..images.volume import Volume
 from ..labels import LV, MYO
-from ..sectors import BIN, LARGEST_GAP, LEVELS, NO_WALL_PIXELS, Frame
+from ..sectors import BIN, DRAWN_WALL_PIXELS, LARGEST_GAP, LEVELS, NO_WALL_PIXELS, Frame
 from .first_pass import pixel_spacing
 
 #: Cosine of the angle between two slices from which on they are short-axis slices of one heart (35 degrees).
@@ -131,25 +131,32 @@ def section_mm2(labels: Volume) -> float:
     return float(np.isin(labels.array, (MYO.value, LV.value)).sum() * np.prod(pixel_spacing(labels)))
 
 
-def open_degrees(section: np.ndarray, spacing: tuple[float, float]) -> float:
-    """Degrees about the cavity's centre without a wall. section: (rows, columns) labels; 360 without a cavity."""
-    cavity = np.argwhere(section == LV.value)
-    wall = np.argwhere(section == MYO.value)
-    if not len(cavity) or not len(wall):
+def open_degrees(section: np.ndarray, spacing: tuple[float, float], least: float = NO_WALL_PIXELS) -> float:
+    """Degrees about the cavity's centre in which the wall is thinner than `least` pixels.
+
+    section: (rows, columns) labels. 360 without a cavity or a wall.
+    """
+    cavity, wall = section == LV.value, section == MYO.value
+    if not cavity.any() or not wall.any():
         return 360.0
+    frame = Frame(tuple(np.argwhere(cavity).mean(axis=0)))
+    inside, outside = (_radii(mask, frame, spacing) for mask in (cavity, cavity | wall))
+    return float((outside - inside < least * max(spacing)).sum() * BIN)
+
+
+def _radii(mask: np.ndarray, frame: Frame, spacing: tuple[float, float]) -> np.ndarray:
+    """mm per bin: of a sector of a circle with the area of the mask's part there."""
     parts = (np.indices((4, 4)).reshape(2, -1).T + 0.5) / 4 - 0.5  # so that directions do not follow the staircase
-    rows, columns = np.moveaxis(wall[:, None] + parts, -1, 0)
-    frame = Frame(tuple(cavity.mean(axis=0)))
+    rows, columns = np.moveaxis(np.argwhere(mask)[:, None] + parts, -1, 0)
     bins = (frame.angles(rows, columns, spacing) // BIN).astype(int).ravel() % (360 // BIN)
     counts = np.bincount(bins, minlength=360 // BIN)
-    radius = np.sqrt(len(cavity) * np.prod(spacing) / np.pi)
-    thickness = counts / 16 * np.prod(spacing) / (np.radians(BIN) * (radius + max(spacing)))
-    return float((thickness < NO_WALL_PIXELS * max(spacing)).sum() * BIN)
+    return np.sqrt(2 * counts / len(parts) * np.prod(spacing) / np.radians(BIN))
 
 
-def is_closed(section: np.ndarray, spacing: tuple[float, float]) -> bool:
-    """Whether the wall goes all the way round, as in `sectors`."""
-    return open_degrees(section, spacing) < LARGEST_GAP
+def is_closed(section: np.ndarray, spacing: tuple[float, float], basal: bool) -> bool:
+    """Whether the wall goes all the way round, as in `sectors`: at the base, where the aorta leaves, the thin wall that
+    the anatomical correction closes every ring with does not count."""
+    return open_degrees(section, spacing, DRAWN_WALL_PIXELS if basal else NO_WALL_PIXELS) < LARGEST_GAP
 
 
 def elongation(section: np.ndarray, spacing: tuple[float, float]) -> float:

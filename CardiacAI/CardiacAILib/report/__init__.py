@@ -1,7 +1,7 @@
 """What a reader gets of a result: numbers as CSV, JSON and text, pictures as PNG and SVG, and one HTML page.
 
-`write_report`, `write_function_report` and `write_mass_report` write them all; the rooms below make each part as text
-or bytes and touch no disk.
+`write_report`, `write_function_report`, `write_mass_report` and `write_perfusion_report` write them all; the rooms
+below make each part as text or bytes and touch no disk.
 """
 
 from __future__ import annotations
@@ -14,24 +14,28 @@ from ..errors import OutputError
 from ..images.volume import Volume
 from .function_tables import format_function_table
 from .mass_tables import format_mass_table
+from .perfusion_tables import format_perfusion_table
 from .tables import format_table
 
 if TYPE_CHECKING:
     from ..function import CineFunction
     from ..images.cine import Cine
     from ..mass import LVMass
+    from ..perfusion.results import PerfusionStudy
     from ..segment import Segmentation
     from .slices import Pictures
 
 #: Names of the pictures in overlays/ that are made here; a reader's own stay.
-OWN_PICTURE = re.compile(r"(e[ds]_)?(slice_\d+|montage)\.png")
+OWN_PICTURE = re.compile(r"((e[ds]|rest|stress)_)?(slice_\d+|montage)\.png")
 
 __all__ = [
     "format_function_table",
     "format_mass_table",
+    "format_perfusion_table",
     "format_table",
     "write_function_report",
     "write_mass_report",
+    "write_perfusion_report",
     "write_report",
 ]
 
@@ -129,6 +133,40 @@ def write_mass_report(
         "measurements.csv": tables.measurements_csv(result).encode(),
         "slices.csv": tables.slices_csv(result, axis).encode(),
         "result.json": document_json(tables.mass_document(volume, result, title, identifiers, axis)).encode(),
+        "report.html": html.encode(),
+    }
+    _write(Path(folder), files)
+
+
+def write_perfusion_report(
+    folder: str | Path, study: PerfusionStudy, title: str, identifiers: dict[str, str] | None = None
+) -> None:
+    """Writes the numbers, curves, maps and pictures of first-pass perfusion into folder, made if missing.
+
+    `measurements.csv`, `segments.csv`, `slices.csv`, `curves.csv`, `result.json`, `curves.svg`, `bullseye.svg`,
+    `overlays/*.png` of rest and stress, and last `report.html`. title: the only words that name the case; not a path.
+    identifiers: who this is, written only where given. Raises InputError, OutputError.
+    """
+    from . import perfusion_tables as tables
+    from .bullseye import bullseye_row_svg
+    from .figures import standalone
+    from .perfusion_figures import curves_row_svg, perfusion_bullseyes
+    from .perfusion_page import perfusion_html
+    from .perfusion_pictures import overlay_files, pass_pictures
+    from .tables import document_json
+
+    drawn = {one.kind: pass_pictures(one) for one in study.passes}
+    html = perfusion_html(title, study, drawn, identifiers)
+    conventions = " ".join(tables.conventions(study))
+    files = {name: data for pictures in drawn.values() for name, data in overlay_files(pictures).items()}
+    files |= {
+        "measurements.csv": tables.measurements_csv(study).encode(),
+        "segments.csv": tables.segments_csv(study).encode(),
+        "slices.csv": tables.slices_csv(study).encode(),
+        "curves.csv": tables.curves_csv(study).encode(),
+        "result.json": document_json(tables.perfusion_document(study, title, identifiers)).encode(),
+        "curves.svg": standalone(curves_row_svg(study), conventions),
+        "bullseye.svg": standalone(bullseye_row_svg(perfusion_bullseyes(study)), conventions),
         "report.html": html.encode(),
     }
     _write(Path(folder), files)

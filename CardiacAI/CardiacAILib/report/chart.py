@@ -9,10 +9,11 @@ from html import escape
 from itertools import groupby
 from math import ceil, floor, isfinite
 
-_WIDTH, _HEIGHT = 600, 270
+WIDTH, HEIGHT = 600, 270  # of a chart of lines
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 50, 36
 _STRIP, _ROW, _BAND = 380, 26, "#1d3450"  # of a strip: its width, the height of a row, the usual range
 _BACK, _INK, _RULE = "#101216", "#c3c9d2", "#333a44"  # dark in every theme, as the pictures the colours are known from
+_MOST_POINTS = 45  # on one line; of more, only some are marked
 
 
 @dataclass(frozen=True)
@@ -39,37 +40,39 @@ def chart_svg(
     unit: str,
     label: str,
     marks: Sequence[tuple[float, str]] = (),
+    least: float = 1e-3,
 ) -> str:
     """Lines from zero up over common x, ascending. x_name, unit: of the axes. label: text alternative.
 
-    marks: x and text of upright lines.
+    marks: x and text of upright lines. least: what the upright axis reaches at least.
     """
     pad = (x[-1] - x[0]) / (2 * max(len(x) - 1, 1)) or 0.5
     first, last = x[0] - pad, x[-1] + pad
-    ticks = _ticks(0.0, max([1e-3, *(v for line in lines for v in line.values if isfinite(v))]), 5)
+    ticks = _ticks(0.0, max([least, *(v for line in lines for v in line.values if isfinite(v))]), 5)
     top = ticks[-1]
 
     def across(value: float) -> float:
-        return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * (value - first) / (last - first), 1)
+        return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * (value - first) / (last - first), 1)
 
     def up(value: float) -> float:
-        return round(_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / top, 1)
+        return round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * value / top, 1)
 
-    parts = [f'<rect width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{_BACK}"/>']
+    parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{_BACK}"/>']
     for value in ticks:
-        parts.append(f'<path d="M{_LEFT} {up(value)}H{_WIDTH - _RIGHT}" stroke="{_RULE}"/>')
+        parts.append(f'<path d="M{_LEFT} {up(value)}H{WIDTH - _RIGHT}" stroke="{_RULE}"/>')
         parts.append(_text(_LEFT - 6, up(value) + 4, f"{value:g}", "end"))
     for value in _ticks(x[0], x[-1], 14, smallest=1):
         if first <= value <= last:
-            parts.append(_text(across(value), _HEIGHT - _BOTTOM + 15, f"{value:g}"))
-    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, x_name))
-    parts.append(_text(_LEFT - 6, 18, unit, "end"))
-    parts += _legend([line for line in lines if line.name])
+            parts.append(_text(across(value), HEIGHT - _BOTTOM + 15, f"{value:g}"))
+    parts.append(_text((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 6, x_name))
+    long = len(unit) > 5  # would run out of the picture on the left
+    parts.append(_text(4 if long else _LEFT - 6, 18, unit, "start" if long else "end"))
+    parts += _legend([line for line in lines if line.name], _LEFT + 12 + 12 * long)
     parts += _marks([(across(value), text) for value, text in marks])
     for line in lines:
         seen = groupby(zip(x, line.values, strict=True), lambda at: isfinite(at[1]))
         parts += [_drawn(line, [(across(a), up(b)) for a, b in run]) for finite, run in seen if finite]
-    return _svg("chart", (_WIDTH, _HEIGHT), label, parts)
+    return _svg("chart", (WIDTH, HEIGHT), label, parts)
 
 
 def strip_svg(
@@ -140,7 +143,8 @@ def _drawn(line: Line, points: list[tuple[float, float]]) -> str:
     style = 'stroke-width="1.4" stroke-dasharray="4 4"' if line.dashed else 'stroke-width="2"'
     path = " ".join(f"{a:g},{b:g}" for a, b in points)
     drawn = f'<polyline points="{path}" fill="none" stroke="{color}" stroke-linejoin="round" {style}/>'
-    return drawn if line.dashed else drawn + "".join(_point(a, b, line) for a, b in points)
+    every = len(points) // _MOST_POINTS + 1
+    return drawn if line.dashed else drawn + "".join(_point(a, b, line) for a, b in points[::every])
 
 
 def _point(x: float, y: float, line: Line, size: float = 3) -> str:
@@ -153,8 +157,8 @@ def _point(x: float, y: float, line: Line, size: float = 3) -> str:
     return f'<circle cx="{x:g}" cy="{y:g}" r="{size:g}" {look}/>'
 
 
-def _legend(lines: list[Line]) -> list[str]:
-    parts, x = [], _LEFT + 12
+def _legend(lines: list[Line], x: float) -> list[str]:
+    parts = []
     for line in lines:
         parts.append(f'<path d="M{x} 14h22" stroke="{_hex(line.color)}" stroke-width="2"/>{_point(x + 11, 14, line)}')
         parts.append(_text(x + 28, 18, line.name, "start"))
@@ -167,10 +171,10 @@ def _marks(marks: list[tuple[float, str]]) -> list[str]:
     parts, free = [], 0.0
     for x, text in sorted(marks):
         half = 3.4 * len(text)
-        at = min(max(x, _LEFT + half), _WIDTH - _RIGHT - half)
+        at = min(max(x, _LEFT + half), WIDTH - _RIGHT - half)
         y = _TOP - 6 if at - half > free else _TOP - 20
         free = at + half
-        parts.append(f'<path d="M{x:g} {_TOP - 2}V{_HEIGHT - _BOTTOM}" stroke="{_INK}" stroke-dasharray="2 3"/>')
+        parts.append(f'<path d="M{x:g} {_TOP - 2}V{HEIGHT - _BOTTOM}" stroke="{_INK}" stroke-dasharray="2 3"/>')
         parts.append(_text(at, y, text, look=' font-weight="600"'))
     return parts
 

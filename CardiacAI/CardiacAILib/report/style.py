@@ -78,6 +78,7 @@ border-radius:8px;padding:.7rem .9rem;font-variant-numeric:tabular-nums}
 .differ{color:var(--warn)}
 .soft+.scroll{margin-top:1rem}
 .chart+.key{margin-top:.5rem}
+.profile image{image-rendering:pixelated}
 .sample{display:inline-block;flex:none;width:30px;height:16px;background:none;border-radius:0;vertical-align:-.15rem}
 .bullseye{background:none;border-radius:0}
 .eyes{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,290px),1fr))}
@@ -99,29 +100,38 @@ font-size:.9rem;user-select:none}
 border-radius:4px;margin-right:.45rem;vertical-align:-.1rem}
 #outlines:checked~.tools [for=outlines]::before,#second:checked~.tools [for=second]::before,
 #first:checked~.tools [for=first]::before,
+#map:checked~.tools [for=map]::before,
 #beside:checked~.tools [for=beside]::before,#large:checked~.tools [for=large]::before,
 #sectors:checked~.tools [for=sectors]::before
 {background:var(--focus);border-color:var(--focus);box-shadow:inset 0 0 0 2px var(--card)}
 #outlines:focus-visible~.tools [for=outlines],#second:focus-visible~.tools [for=second],
-#first:focus-visible~.tools [for=first],
+#first:focus-visible~.tools [for=first],#map:focus-visible~.tools [for=map],
 #beside:focus-visible~.tools [for=beside],#large:focus-visible~.tools [for=large],
 #sectors:focus-visible~.tools [for=sectors]
 {outline:3px solid var(--focus);outline-offset:2px}
 .grid{--tile:250px;display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--tile)),1fr))}
 .phases{--tile:440px}
 .phases .pics{grid-template-columns:1fr 1fr}
+@media (min-width:700px){.maps{grid-template-columns:repeat(3,1fr)}}
 .plain{display:none}
 #outlines:not(:checked)~.grid :is(.result,.second),#second:not(:checked)~.grid .second,
-#first:not(:checked)~.grid .result,#sectors:not(:checked)~.grid .sectors{display:none}
+#first:not(:checked)~.grid .result,#sectors:not(:checked)~.grid .sectors,
+#map:not(:checked)~.grid .map{display:none}
 #beside:checked~.grid{--tile:500px}
 #large:checked~.grid{--tile:480px}
 #large:checked~.phases{--tile:900px}
+#large:checked~.maps{grid-template-columns:repeat(auto-fill,minmax(min(100%,560px),1fr))}
 #beside:checked~#large:checked~.grid{--tile:900px}
 #beside:checked~.grid .pics{grid-template-columns:1fr 1fr}
 #beside:checked~.grid .plain{display:block}
 .pics{display:grid;gap:4px}
 .grid+p{margin:1rem 0 0;font-size:.9rem}
-.slice:active :is(.result,.second,.sectors){display:none}
+.slice:active :is(.result,.second,.sectors,.map){display:none}
+.map{image-rendering:pixelated}
+.grid+h3{margin-top:1.1rem}
+.tools+h3{margin-top:0}
+.mapkey{display:flex;flex-wrap:wrap;gap:.3rem 2rem;margin:1rem 0 0;font-size:.9rem}
+.scale{background:none;border-radius:0;width:294px;max-width:100%}
 figcaption b{color:var(--text)}
 .areas{display:block}
 .areas>span{white-space:nowrap;margin-right:.6rem}
@@ -155,6 +165,8 @@ main,footer{max-width:none;padding:0}
 .pair{grid-template-columns:minmax(0,1fr) 58mm}
 .pair.even{grid-template-columns:1fr 1fr}
 .pair.halves{grid-template-columns:1.4fr 1fr}
+.pair.stacked{grid-template-columns:minmax(0,1fr)}
+.stacked>div{display:grid;grid-template-columns:1fr 58mm;gap:6mm}
 .tools label,.screen{display:none}
 .result path{stroke-width:.9px}
 .second path{stroke-width:.7px;stroke-dasharray:2.5 2}
@@ -171,9 +183,11 @@ th,td{padding:.2rem .4rem}
 .grid .pics{grid-template-columns:1fr 1fr!important}
 .grid .plain{display:block!important}
 .slice :is(.result,.second){display:inline!important}
+.maps{grid-template-columns:repeat(3,1fr)}
+.grid.maps .pics{grid-template-columns:1fr!important}
 .eyes{grid-template-columns:repeat(3,1fr);gap:3mm}
 figure,.flag,tr,.chart{break-inside:avoid}
-h2{break-after:avoid}
+h2,h3{break-after:avoid}
 }
 """
     + _STRUCTURES

@@ -1,0 +1,217 @@
+"""Reading a first pass: DICOM folders, 2D+T NIfTI, Slicer's sequences -> `FirstPass`, or an error that helps."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..flags import Flag
+from ..images.access import reading
+from ..images.check import check_image, require_grey_levels
+from ..images.reader import read_file
+from ..images.volume import Volume
+from . import clock
+from .dicom_series import SAME_SLICE, SliceSeries, read_dicom_series
+from .first_pass import GADOLINIUM, SIGNAL, FirstPass, Protocol
+from .frame_checks import usable_frames
+
+#: A first pass has one to so many slices.
+MOST_SLICES = 3
+#: Slices of one bolus are seen together for at least this share of the shorter one's time.
+TOGETHER = 0.5
+#: A 3D file with fewer pictures is a stack, whatever times are given.
+FEWEST_FRAMES = 15
+#: Saturation times of one series differ by less than this share.
+SAME_PROTOCOL = 0.02
+
+
+def read_first_pass(
+    paths: Sequence[str | Path],
+    *,
+    aif: str | Path | None = None,
+    unit: str | None = None,
+    aif_unit: str | None = None,
+    frame_times: Sequence[float] | None = None,
+    rr_s: float | None = None,
+) -> FirstPass:
+    """One bolus in one to three slices.
+
+    paths: folders of DICOM files (of one slice or several), 4D files with 1 to 3 slices over time (NIfTI, NRRD,
+    `.seq.nrrd`), in any mixture. aif: likewise, a low-dose or dual-sequence series of one slice. unit, aif_unit:
+    "mmol/L" or "signal" where the files do not tell; signal is not taken for gadolinium without it. frame_times: s, of
+    every slice's frames, or rr_s: s between frames; they take the place of what files say. Raises InputError.
+    """
+    if not paths:
+        raise InputError("No series was given. Pass a DICOM folder, a NIfTI file or a Slicer sequence.")
+    read = [part for path in paths for part in _read(Path(path), rr_s, frame_times)]
+    blood = [] if aif is None else _read(Path(aif), rr_s, frame_times)
+    return first_pass_of(read, blood, unit=unit, aif_unit=aif_unit)
+
+
+def first_pass_of(
+    read: list[SliceSeries], blood: Sequence[SliceSeries] = (), *, unit: str | None = None, aif_unit: str | None = None
+) -> FirstPass:
+    """One bolus from its slices, and from its AIF series if there is one, wherever they come from.
+
+    unit, aif_unit: see `read_first_pass`. Raises InputError for what is no first pass, or not one.
+    """
+    if len(read) > MOST_SLICES:
+        names = ", ".join(part.name for part in read[:8])
+        raise InputError(
+            f"{len(read)} slices over time were found ({names}); a first pass has one to {MOST_SLICES}. Pass those of "
+            "one bolus alone."
+        )
+    _require_apart(read)
+    if len(blood) > 1:
+        names = ", ".join(part.name for part in blood)
+        raise InputError(f"{len(blood)} slices are given as AIF series ({names}); it has one. Pass that alone.")
+    everything, remarks = _one_clock([*read, *blood])
+    done = [_checked(part) for part in everything]
+    slices = sorted(done[: len(read)], key=_depth(read))
+    for part in done:
+        remarks += [flag for flag in part.remarks if flag not in remarks]
+    protocol, differs = _common_protocol(slices)
+    return FirstPass(
+        slices=tuple(part.volume for part in slices),
+        unit=_unit([part.unit for part in slices], unit),
+        protocol=protocol,
+        aif=done[-1].volume if blood else None,
+        aif_unit=_unit([part.unit for part in done[len(read) :]], aif_unit),
+        aif_protocol=done[-1].protocol if blood else None,
+        remarks=(*remarks, *differs),
+        identifiers=next((part.identifiers for part in slices if part.identifiers), {}),
+    )
+
+
+def _read(path: Path, rr_s: float | None, frame_times: Sequence[float] | None) -> list[SliceSeries]:
+    with reading(path):
+        if path.is_dir():
+            return read_dicom_series(path, rr_s, frame_times)
+        volume = read_file(path)
+    return of_volume(volume, path.name, rr_s, frame_times)
+
+
+def of_volume(
+    volume: Volume, name: str, rr_s: float | None = None, frame_times: Sequence[float] | None = None
+) -> list[SliceSeries]:
+    """The slices of a volume over time, from a file or a node. Raises InputError where there is no axis of time."""
+    if volume.array.ndim == 3:
+        volume = _time_from_slices(volume, name, rr_s, frame_times)
+    check_image(volume, name)
+    frames, slices = volume.array.shape[:2]
+    if slices > MOST_SLICES:
+        raise InputError(
+            f"{name} has {slices} slices over time; a first pass has one to {MOST_SLICES}. Pass its short-axis slices "
+            "alone, or check that it is no cine."
+        )
+    require_grey_levels(volume, name)
+    if frame_times is not None or rr_s is not None:
+        times, source = clock.stated(frames, rr_s, frame_times), "user"
+    elif volume.frame_times is None:
+        raise InputError(f"{name} does not tell when its {frames} frames were taken. {clock.REMEDY}.")
+    else:
+        times, source = np.array(volume.frame_times, float), "file"
+    step = np.asarray(volume.direction)[:, 2] * volume.spacing[2]
+    parts = []
+    for n in range(slices):
+        one = replace(
+            volume,
+            array=volume.array[:, n : n + 1],
+            origin=tuple(float(x) for x in np.add(volume.origin, n * step)),
+            frame_times=None,
+        )
+        parts.append(SliceSeries(one, times, source, name if slices == 1 else f"{name}, slice {n + 1}"))
+    return parts
+
+
+def _time_from_slices(volume: Volume, name: str, rr_s: float | None, frame_times: Sequence[float] | None) -> Volume:
+    """A 3D file whose third axis is time, where the user says so by giving times."""
+    pictures = len(volume.array)
+    told = len(frame_times) == pictures if frame_times is not None else rr_s is not None
+    if told and pictures >= FEWEST_FRAMES:
+        return replace(volume, array=volume.array[:, None])
+    if pictures == 1:
+        raise InputError(f"{name} has one frame only. Pass the whole first-pass series.")
+    raise InputError(
+        f"{name} is 3D: nothing says whether its {pictures} pictures are frames or slices. Save it as 4D (columns, "
+        f"rows, slices, time). If they are the frames of one slice: {clock.REMEDY}."
+    )
+
+
+def _require_apart(read: list[SliceSeries]) -> None:
+    """Raises InputError where one slice is given twice. Files without a stored position are not compared."""
+    placed = [part for part in read if any(part.volume.origin) and part.volume.oriented]
+    for n, one in enumerate(placed):
+        for other in placed[:n]:
+            apart = np.linalg.norm(np.subtract(one.volume.origin, other.volume.origin))
+            if apart < SAME_SLICE and np.allclose(one.volume.direction, other.volume.direction, atol=0.02):
+                raise InputError(
+                    f"{other.name} and {one.name} are the same slice. Pass each slice of one bolus once; rest and "
+                    "stress are given apart."
+                )
+
+
+def _one_clock(read: list[SliceSeries]) -> tuple[list[SliceSeries], list[Flag]]:
+    """The slices with times (s) from the first frame of all. Raises InputError for slices of different boluses."""
+    for part in read:
+        clock.require_first_pass(part.times, part.name)
+    if len({part.source for part in read}) > 1:
+        text = "The series tell their times in different ways, so each is taken to begin at the same moment."
+        return [replace(part, times=part.times - part.times[0]) for part in read], [
+            Flag("clocks_differ", "warning", text)
+        ]
+    start = min(part.times[0] for part in read)
+    ends = [(part.times[0], part.times[-1]) for part in read]
+    shared = min(end for _, end in ends) - max(begin for begin, _ in ends)
+    if shared < TOGETHER * min(end - begin for begin, end in ends):
+        raise InputError(
+            "The slices were not taken together: "
+            + "; ".join(
+                f"{part.name} from {a - start:.0f} to {b - start:.0f} s"
+                for part, (a, b) in zip(read, ends, strict=True)
+            )
+            + ". Pass the slices of one bolus; rest and stress are given apart."
+        )
+    return [replace(part, times=part.times - start) for part in read], []
+
+
+def _checked(part: SliceSeries) -> SliceSeries:
+    keep, remarks = usable_frames(part.volume.array, part.name)
+    times = part.times[keep]
+    if len(times) < 2:
+        raise InputError(f"{part.name} has one usable frame only. Pass the whole first-pass series.")
+    volume = replace(part.volume, array=part.volume.array[keep], frame_times=tuple(float(t) for t in times))
+    return replace(
+        part, volume=volume, times=times, remarks=(*part.remarks, *remarks, *clock.unevenness(times, part.name))
+    )
+
+
+def _depth(read: list[SliceSeries]):
+    """What to sort slices by: their place along the normal where they are parallel, else as they were given."""
+    normal = np.asarray(read[0].volume.direction)[:, 2]
+    parallel = all(np.asarray(part.volume.direction)[:, 2] @ normal > 0.9 for part in read)
+    return (lambda part: float(np.dot(part.volume.origin, normal))) if parallel else (lambda part: 0)
+
+
+def _common_protocol(slices: list[SliceSeries]) -> tuple[Protocol | None, list[Flag]]:
+    known = [part.protocol for part in slices]
+    if None in known:
+        return None, []
+    times = [protocol.saturation_s for protocol in known]
+    if max(times) > (1 + SAME_PROTOCOL) * min(times):
+        text = (
+            "The slices have different saturation times, so signal is not turned into gadolinium: values are relative."
+        )
+        return None, [Flag("protocol_differs", "warning", text)]
+    return known[0], []
+
+
+def _unit(found: list[str | None], told: str | None) -> str:
+    """What the user says; else mmol/L where all files say so."""
+    if told is not None:
+        if told not in (SIGNAL, GADOLINIUM):
+            raise InputError(f'"{told}" is no unit of a first pass. Say {GADOLINIUM} or {SIGNAL}.')
+        return told
+    return GADOLINIUM if found and all(unit == GADOLINIUM for unit in found) else SIGNAL

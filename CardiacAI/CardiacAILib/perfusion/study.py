@@ -1,0 +1,159 @@
+"""The perfusion job: first-pass series in; segments, blood flow, reserve and remarks out."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from .. import __version__
+from ..engines.blas import one_blas_thread
+from ..errors import InputError
+from ..inference import Progress
+from ..measure import Measurement
+from ..sectors import Point
+from . import quality
+from .chain import analyse_pass
+from .first_pass import FirstPass
+from .kinetics import HEMATOCRIT
+from .results import FLOW, KINDS, UPSLOPE, PassResult, PerfusionStudy, SectorFlow
+from .sector_flow import divide_slices, divided
+
+MODELS = ("exchange", "fermi")
+NAMES = {"rest": "Rest", "stress": "Stress"}
+
+
+@one_blas_thread()
+def analyse(
+    rest: FirstPass | None,
+    stress: FirstPass | None,
+    engine,
+    *,
+    model: str = "exchange",
+    levels: Mapping[str, Sequence[str]] | None = None,
+    insertions: Mapping[str, Sequence[tuple[Point, Point] | None]] | None = None,
+    swap: bool = False,
+    hematocrit: float = HEMATOCRIT,
+    progress: Progress = lambda fraction, text: None,
+) -> PerfusionStudy:
+    """Blood flow at rest, under stress, or both.
+
+    engine: from `engines.open_engine` with the model "perfusion". model: of flow, one of `MODELS`. levels, insertions:
+    by hand, for each kind of pass ("rest", "stress") as `divide_slices` takes them. swap: the other RV insertion is the
+    anterior one. hematocrit: of the patient's blood. Raises InputError where there is nothing to analyse: no contrast,
+    no baseline, no left ventricle, no short-axis slice; what else is odd is flagged. progress may raise Cancelled.
+    """
+    started, given = time.perf_counter(), {"rest": rest, "stress": stress}
+    there = [kind for kind in KINDS if given[kind] is not None]
+    if not there:
+        raise InputError("There is no series to analyse. Give one at rest, one under stress, or both.")
+    if model not in MODELS:
+        raise InputError(f"There is no flow model '{model}'. Choose one of: {', '.join(MODELS)}.")
+    results = dict.fromkeys(KINDS)
+    for number, kind in enumerate(there):
+
+        def report(fraction: float, text: str, number=number, kind=kind) -> None:
+            progress((number + fraction) / len(there), f"{kind}: {text}")
+
+        results[kind] = analyse_pass(
+            kind,
+            given[kind],
+            engine,
+            model=model,
+            levels=(levels or {}).get(kind),
+            insertions=(insertions or {}).get(kind),
+            swap=swap,
+            hematocrit=hematocrit,
+            progress=report,
+        )
+    progress(1.0, "done")
+    told = {
+        "software": f"CardiacAI {__version__}",
+        "model": engine.model.name,
+        "model_version": engine.model.version,
+        "model_license": engine.model.license,
+        "engine": engine.name,
+        "precision": engine.precision,
+        "device": engine.device,
+        "engine_notes": list(engine.notes),
+        "flow_model": model,
+        "hematocrit": hematocrit,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    return combined(results["rest"], results["stress"], told)
+
+
+def combined(rest: PassResult | None, stress: PassResult | None, provenance: dict) -> PerfusionStudy:
+    """The study of two passes, or of one: reserve, headline numbers and flags. provenance: what else is known."""
+    passes = {one.kind: one for one in (rest, stress) if one is not None}
+    pair = [rest.whole, stress.whole] if rest and stress else [None, None]
+    of = next((key for key in (FLOW, UPSLOPE) if all(one and getattr(one, key) for one in pair)), "")
+    reserve, territories, whole = {}, {}, None
+    if of:
+        reserve = _reserves(rest.sectors, stress.sectors, of)
+        territories = _reserves(rest.territories, stress.territories, of)
+        whole = getattr(stress.whole, of) / getattr(rest.whole, of)
+    told = {
+        "unit": {kind: one.unit for kind, one in passes.items()},
+        "orientation": {kind: one.orientation for kind, one in passes.items()},
+        "by_hand": {kind: list(one.by_hand) for kind, one in passes.items() if one.by_hand},
+        "steps": {kind: {step: round(s, 3) for step, s in one.seconds.items()} for kind, one in passes.items()},
+    }
+    return PerfusionStudy(
+        rest=rest,
+        stress=stress,
+        reserve=reserve,
+        reserve_territories=territories,
+        reserve_global=whole,
+        reserve_of=of,
+        measurements=tuple(_measurements(passes, of, whole, territories)),
+        flags=(*quality.of_passes(passes), *quality.of_study(rest, stress, whole)),
+        provenance=provenance | told,
+    )
+
+
+def divided_again(
+    result: PassResult,
+    *,
+    levels: Sequence[str] | None = None,
+    insertions: Sequence[tuple[Point, Point] | None] | None = None,
+    swap: bool = False,
+) -> PassResult:
+    """The pass with other sectors; flow is not computed anew. What is not given is found, as in `divide_slices`.
+
+    `combined` makes a study of it. Raises InputError where levels or insertions do not fit the slices.
+    """
+    labels, names = [one.labels for one in result.slices], [one.name for one in result.slices]
+    return divided(
+        result,
+        divide_slices(labels, [name.capitalize() for name in names], levels=levels, insertions=insertions, swap=swap),
+    )
+
+
+def _reserves(rest: Mapping, stress: Mapping, of: str) -> dict:
+    pairs = {key: (getattr(rest[key], of), getattr(stress[key], of)) for key in stress if key in rest}
+    return {key: high / low for key, (low, high) in pairs.items() if low and high is not None}
+
+
+def _measurements(passes: Mapping[str, PassResult], of: str, reserve: float | None, territories: Mapping):
+    def numbers(found: SectorFlow, kind: str, key: str, where: str):
+        if found.flow is not None:
+            yield Measurement(f"mbf_{kind}{key}", f"{NAMES[kind]} blood flow{where}", found.flow, "mL/min/g")
+        elif found.upslope is not None:
+            yield Measurement(f"upslope_{kind}{key}", f"{NAMES[kind]} upslope index{where}", found.upslope, "")
+
+    short, name = ("mpr", "Perfusion reserve") if of == FLOW else ("mpri", "Reserve of the upslope index")
+    for kind in reversed(KINDS):
+        if kind in passes and passes[kind].whole:
+            yield from numbers(passes[kind].whole, kind, "", "")
+    if reserve is not None:
+        yield Measurement(short, name, reserve, "")
+    for kind in reversed(KINDS):
+        if kind in passes and passes[kind].whole and passes[kind].whole.ratio is not None:
+            ratio = passes[kind].whole.ratio
+            yield Measurement(f"endo_epi_{kind}", f"{NAMES[kind]} endo/epi ratio", ratio, "")
+    for territory in ("LAD", "RCA", "LCX"):
+        for kind in reversed(KINDS):
+            if kind in passes and territory in passes[kind].territories:
+                yield from numbers(passes[kind].territories[territory], kind, f"_{territory.lower()}", f", {territory}")
+        if territory in territories:
+            yield Measurement(f"{short}_{territory.lower()}", f"{name}, {territory}", territories[territory], "")
