@@ -96,11 +96,25 @@ def _closed(shares: np.ndarray) -> bool:
     return bool(cavity.any() and (ndimage.binary_fill_holes(wall) & cavity).sum() > 0.97 * cavity.sum())
 
 
-def true_labels(series: Series) -> np.ndarray:
-    """(n, n) uint8 on the pixels of the series: what most of a pixel's middle is."""
+def settled(series: Series, shifts_mm: np.ndarray) -> np.ndarray:
+    """(h, w) uint8, true labels on 1 mm pixels, where motion correction brings the heart to rest.
+
+    shifts_mm: (t, 2) (row, column) by which it found the frames displaced. The heart has no place of its own, only one
+    that all frames share.
+    """
+    from scipy import ndimage
+
+    place = np.median(series.shifts - shifts_mm, axis=0)
+    shares = [ndimage.shift((series.anatomy.labels == s.value).astype(float), place, order=1) for s in STRUCTURES]
+    none = 1 - np.sum(shares, axis=0)
+    return np.array([0, *(s.value for s in STRUCTURES)], np.uint8)[np.argmax([none, *shares], axis=0)]
+
+
+def on_pixels(labels: np.ndarray, series: Series) -> np.ndarray:
+    """(n, n) labels of 1 mm pixels on the pixels of the series: what a pixel's middle is."""
     place = np.rint(np.arange(series.frames.shape[1]) * series.pixel).astype(int)
-    place = np.minimum(place, len(series.anatomy.labels) - 1)
-    return series.anatomy.labels[np.ix_(place, place)]
+    place = np.minimum(place, len(labels) - 1)
+    return labels[np.ix_(place, place)]
 
 
 def on_millimetres(labels: np.ndarray, pixel: float, side: int) -> np.ndarray:
@@ -155,18 +169,19 @@ def insertion_apart(found, truth, found_labels: np.ndarray, true: np.ndarray) ->
 def judge_pass(case: Case, kind: str, seed: int, engine) -> dict:
     """One patient's injection: a record of every slice, and of blood flow."""
     first_pass, series = study_of(case, seed, kind == "stress")
-    truth = [true_labels(one) for one in series]
     record = {"patient": case.patient, "kind": kind, "unit": first_pass.unit, "failed": None, "slices": []}
     try:
         ours = analyse_pass(kind, first_pass, engine)
-        theirs = analyse_pass(kind, first_pass, engine, contours=truth)
+        truth = [settled(one, mine.shifts_mm) for one, mine in zip(series, ours.slices, strict=True)]
+        drawn = [on_pixels(labels, one) for labels, one in zip(truth, series, strict=True)]
+        theirs = analyse_pass(kind, first_pass, engine, contours=drawn)
     except CardiacAIError as error:  # counted, not hidden
         return record | {"failed": str(error)}
-    for level, one, mine, true, expert in zip(PLACES, series, ours.slices, truth, theirs.slices, strict=True):
+    for number, (level, one) in enumerate(zip(PLACES, series, strict=True)):
+        mine, expert = ours.slices[number], theirs.slices[number]
         labels = mine.labels.array[0]
-        side = len(one.anatomy.labels)
-        figures = compare_contours(on_millimetres(labels, one.pixel, side), one.anatomy.labels)
-        apart = insertion_apart(mine.insertions, expert.insertions, labels, true)
+        figures = compare_contours(on_millimetres(labels, one.pixel, len(truth[number])), truth[number])
+        apart = insertion_apart(mine.insertions, expert.insertions, labels, drawn[number])
         record["slices"].append({"level": level, **figures, "insertion_degrees": apart})
     put_in = [np.where(one.anatomy.labels == MYO.value, one.anatomy.flow, np.nan) for one in series]
     record["flow"] = {

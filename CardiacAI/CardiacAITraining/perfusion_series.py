@@ -28,7 +28,7 @@ class Scan:
 @dataclass(frozen=True)
 class Series:
     """A synthetic first pass of one slice. frames: (t, n, n) of `unit`. times: s. pixel: mm. arrival: s, of contrast in
-    the right heart. anatomy: its truth, on 1 mm pixels of the same field.
+    the right heart. anatomy: its truth, on 1 mm pixels of the same field. shifts: (t, 2) mm that breathing moved it.
     """
 
     frames: np.ndarray
@@ -37,6 +37,7 @@ class Series:
     unit: str
     anatomy: Anatomy
     arrival: float
+    shifts: np.ndarray
 
 
 def random_scan(rng: np.random.Generator, stress: bool | None = None, unit: str | None = None) -> Scan:
@@ -76,7 +77,7 @@ def taken(source: Slice, scan: Scan, rng: np.random.Generator, chance: dict, pla
     how = replace(scan.how, shifts=_shifts(scan.times, rng))
     dynamics = at(circulate(scan.circulation, float(scan.times[-1]) + 2), scan.times)
     frames, pixel = acquire(anatomy, dynamics, how, rng)
-    return Series(frames, scan.times, pixel, scan.unit, anatomy, scan.circulation.arrival)
+    return Series(frames, scan.times, pixel, scan.unit, anatomy, scan.circulation.arrival, how.shifts)
 
 
 def random_series(source: Slice, rng: np.random.Generator, chance: dict) -> Series:

@@ -151,6 +151,12 @@ def test_too_few_frames():
         find_heart(np.ones((1, 40, 40)), [0.0], (2.0, 2.0))
 
 
+@pytest.mark.parametrize("shape", [(20, 40, 40), (20, 3, 3), (20, 1, 1)])
+def test_pictures_of_nothing(shape):
+    with pytest.raises(InputError, match="No contrast arrives"):
+        find_heart(np.zeros(shape), np.arange(20.0), (2.0, 2.0))
+
+
 def test_a_cut_off_signal_is_flagged(still):
     shown, times, spacing, labels = still
     assert not find_heart(shown, times, spacing).flags

@@ -40,7 +40,7 @@ def test_a_slice_as_a_scanner_sends_it(tmp_path):
     np.testing.assert_allclose(one.frame_times, np.arange(FRAMES) * RR, atol=1e-3)
     assert read.unit == SIGNAL
     assert read.protocol == Protocol(0.1, 0.0024, 12.0, 48, 1.5)
-    assert read.identifiers["Patient name"] == "Jane Doe" or "Doe" in read.identifiers["Patient name"]
+    assert read.identifiers["Patient name"] == "Doe Jane"
     assert codes(read) == {"protocol_from_header"}
 
 
@@ -201,7 +201,7 @@ def test_values_that_are_cut_off_are_flagged(tmp_path):
 def test_a_localiser_and_copies_beside_it_are_left_alone(tmp_path):
     write_slice(tmp_path / "a", change=lambda data, n: setattr(data, "SOPInstanceUID", f"1.2.{n + 1}"))
     write_slice(
-        tmp_path / "copy", series="other", change=lambda data, n: setattr(data, "SOPInstanceUID", f"1.2.{n + 1}")
+        tmp_path / "copy", series="1.2.77", change=lambda data, n: setattr(data, "SOPInstanceUID", f"1.2.{n + 1}")
     )
     write_slice(tmp_path / "b", pictures(4, frames=3), depth=80.0, number=1)
     read = read_first_pass([tmp_path])

@@ -77,7 +77,7 @@ def in_blocks(frames: np.ndarray, pixel_spacing: tuple[float, float]) -> tuple[n
 
     What is left of a block at the far edges is cut off.
     """
-    factors = [max(1, round(BLOCK / size)) for size in pixel_spacing]
+    factors = [min(n, max(1, round(BLOCK / mm))) for n, mm in zip(frames.shape[1:], pixel_spacing, strict=True)]
     rows, columns = (n // factor for n, factor in zip(frames.shape[1:], factors, strict=True))
     cut = frames[:, : rows * factors[0], : columns * factors[1]]
     blocks = np.zeros((len(frames), rows, columns), np.float32)

@@ -35,14 +35,18 @@ def analyse_pass(
     insertions: Sequence[tuple[Point, Point] | None] | None = None,
     swap: bool = False,
     hematocrit: float = HEMATOCRIT,
+    contours: Sequence[np.ndarray] | None = None,
     progress: Progress = lambda fraction, text: None,
 ) -> PassResult:
-    """One bolus. kind: "rest" or "stress". The rest: see `study.analyse`."""
+    """One bolus. kind: "rest" or "stress". contours: uint8 (rows, columns) of every slice, with the values of
+    `labels.STRUCTURES`, drawn on the pictures corrected for motion, in place of the network's. The rest: see
+    `study.analyse`.
+    """
     steps, names = _Steps(progress), [f"{kind} {k + 1}" for k in range(len(first_pass.slices))]
     seen = [_Slice(name, volume) for name, volume in zip(names, first_pass.slices, strict=True)]
     _find_hearts(seen, steps)
     _correct_motion(seen, steps)
-    _find_labels(seen, first_pass, engine, steps)
+    _find_labels(seen, first_pass, engine, contours, steps)
     with steps.timed("segments"):
         labels = [one.found for one in seen]
         division = divide_slices(
@@ -172,9 +176,9 @@ def _correct_motion(seen: list[_Slice], steps: _Steps) -> None:
                 one.flags.extend(one.heart.flags)
 
 
-def _find_labels(seen: list[_Slice], first_pass: FirstPass, engine, steps: _Steps) -> None:
-    from .concentration import enhancement
-    from .network import find_labels
+def _find_labels(seen: list[_Slice], first_pass: FirstPass, engine, contours, steps: _Steps) -> None:
+    from .concentration import enhancement, relative
+    from .network import Found, find_labels
 
     for k, one in enumerate(seen):
         steps.report("network", k / len(seen), f"{engine.model.name}: slice {k + 1} of {len(seen)}")
@@ -186,8 +190,17 @@ def _find_labels(seen: list[_Slice], first_pass: FirstPass, engine, steps: _Step
             one.flags.extend(muscle.flags)
             if first_pass.unit == SIGNAL and muscle.unit == GADOLINIUM:
                 one.blood = enhancement(*given, native="blood").values
-        with steps.timed("network"):
-            found = find_labels(one.values, one.times, one.spacing, one.heart.centre_mm, one.heart.arrival, engine)
+            # What saturates is no gadolinium any more, but still a picture: the network sees signal as signal.
+            shown = (
+                relative(one.corrected, muscle.baseline_frames, one.spacing)
+                if first_pass.unit == SIGNAL
+                else one.values
+            )
+        if contours is not None:
+            found = Found(np.asarray(contours[k]), {})
+        else:
+            with steps.timed("network"):
+                found = find_labels(shown, one.times, one.spacing, one.heart.centre_mm, one.heart.arrival, engine)
         still = replace(one.volume, array=found.labels[None].astype(np.uint8), frame_times=None)
         one.found, one.confidence = still, dict(found.confidence)
 

@@ -21,8 +21,12 @@ from ..flags import Flag
 RADIUS, EDGE, FARTHEST = 52.0, 4.0, 18.0
 #: Frames are compared on pixels of about this size (mm) where they are finer.
 PIXEL = 1.8
-#: Of each round: how many patterns make the synthetic frames, and the weight of the cost of a shift.
-ROUNDS = ((1, 1.0),) * 3 + ((2, 1.0),) * 4 + ((3, 0.5),) * 4 + ((4, 0.3),) * 3
+#: Of each round: how many patterns make the synthetic frames, and the weight of the cost of a shift. There are two ways
+#: to begin: one follows large motion, the other does not take the LV's bolus for the RV's in a small, noisy heart. The
+#: one is kept after which `JUDGED` patterns leave less unexplained.
+_LATER = ((3, 0.5),) * 4 + ((4, 0.3),) * 3
+ROUNDS = (((1, 1.0),) * 3 + ((2, 1.0),) * 4 + _LATER, ((1, 3.0),) * 2 + ((2, 1.0),) * 5 + _LATER)
+JUDGED = 2
 #: What a shift costs in correlation: a mm, and the farthest one's square. A frame like no other then stays where it is.
 COST, FAR_COST = 0.002, 0.05
 #: A frame that correlates less shows nothing to go by (gadolinium before it comes, noise), and stays where it is.
@@ -63,12 +67,17 @@ def correct_motion(
     small, size, window = _surroundings(frames, pixel_spacing, heart)
     shifts = np.zeros((len(frames), 2))  # in pixels of `small`
     if len(frames) > 4 and min(small.shape[1:]) > 8:
-        match = _Match(small, window, size)
-        for number, (patterns, cost) in enumerate(ROUNDS):
-            progress(0.9 * number / len(ROUNDS), "motion")
-            shifts = match.best_shifts(_synthetic(_moved(small, shifts, order=1), window, patterns), cost)
-            seen = shifts.any(axis=1)
-            shifts[seen] -= np.median(shifts[seen], axis=0) if seen.any() else 0
+        match, found, done = _Match(small, window, size), [], 0
+        for rounds in ROUNDS:
+            shifts = np.zeros((len(frames), 2))
+            for patterns, cost in rounds:
+                progress(0.9 * done / sum(map(len, ROUNDS)), "motion")
+                shifts = match.best_shifts(_synthetic(_moved(small, shifts, order=1), window, patterns), cost)
+                seen = shifts.any(axis=1)
+                shifts[seen] -= np.median(shifts[seen], axis=0) if seen.any() else 0
+                done += 1
+            found.append((_unexplained(_moved(small, shifts, order=1), window), len(found), shifts))
+        shifts = min(found)[2]
     shifts_mm = shifts * size
     length = np.hypot(*(shifts_mm / pixel_spacing).T)
     if length.max() < STILL_ALL and np.percentile(length, 95) < STILL_MOST:
@@ -111,19 +120,28 @@ def _moved(frames: np.ndarray, shifts: np.ndarray, order: int) -> np.ndarray:
 
 
 def _synthetic(frames: np.ndarray, window: np.ndarray, patterns: int) -> np.ndarray:
-    """Each frame as a mixture of the strongest patterns of all (singular vectors).
+    """Each frame as a mixture of the strongest patterns of all (singular vectors)."""
+    even = _even(frames, window)
+    weighted = even * np.sqrt(window.ravel())
+    _, vectors = np.linalg.eigh(weighted @ weighted.T)
+    strongest = vectors[:, -patterns:].astype(np.float32)
+    return (strongest @ (strongest.T @ even)).reshape(frames.shape)
 
-    Frames are first brought to one contrast, so that those without a bolus count too; those with little contrast are
-    mostly noise and count less.
-    """
+
+def _unexplained(frames: np.ndarray, window: np.ndarray) -> float:
+    """The share of all frames that `JUDGED` patterns leave."""
+    weighted = _even(frames, window) * np.sqrt(window.ravel())
+    energies = np.linalg.eigvalsh(weighted @ weighted.T)
+    return float(energies[:-JUDGED].sum() / max(energies.sum(), 1e-12))
+
+
+def _even(frames: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """(t, pixels) frames brought to one contrast, so that those without a bolus count too; those with little contrast
+    are mostly noise and count less."""
     level = (window * frames).sum(axis=(1, 2), keepdims=True)
     contrast = np.sqrt((window * (frames - level) ** 2).sum(axis=(1, 2), keepdims=True))
     even = (frames - level) / np.maximum(np.maximum(contrast, np.median(contrast)), 1e-12)
-    flat = even.reshape(len(frames), -1)
-    weighted = flat * np.sqrt(window.ravel())
-    _, vectors = np.linalg.eigh(weighted @ weighted.T)
-    strongest = vectors[:, -patterns:].astype(np.float32)
-    return (strongest @ (strongest.T @ flat)).reshape(frames.shape)
+    return even.reshape(len(frames), -1)
 
 
 class _Match:
