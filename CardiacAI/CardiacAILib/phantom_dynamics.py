@@ -102,7 +102,11 @@ def random_circulation(rng: np.random.Generator) -> Circulation:
         plasma=rng.uniform(0.03, 0.12),
         interstitium=rng.uniform(0.12, 0.35),
         hematocrit=rng.uniform(0.3, 0.5),
-        soft=tuple((float(rng.uniform(0.02, 1.5)), float(rng.uniform(1, 8))) for _ in range(3)),
+        soft=(  # skeletal muscle; liver, mostly by the portal vein; anything
+            (float(rng.uniform(0.02, 0.2)), float(rng.uniform(1, 4))),
+            (float(rng.uniform(0.1, 0.6)), float(rng.uniform(4, 12))),
+            (float(np.exp(rng.uniform(np.log(0.02), 0))), float(rng.uniform(1, 8))),
+        ),
         lung_blood=rng.uniform(0.05, 0.4),
     )
 

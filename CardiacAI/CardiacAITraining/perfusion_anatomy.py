@@ -69,7 +69,8 @@ def drawn_anatomy(
     """
     picture, right, wall, cavity = _placed(source, place, chance)
     muscle = source.muscle
-    blood = np.clip((picture - muscle) / (0.92 - muscle), 0, 1)
+    # Trabeculae, which experts draw into the cavity, are mostly blood at the resolution of perfusion.
+    blood = np.clip(1.6 * (picture - muscle) / (0.92 - muscle), 0, 1)
     if rng.random() < 0.3:
         blood = np.maximum(blood, rng.random())  # papillary muscles washed out
     if rng.random() < chance["papillary_share"]:
@@ -83,13 +84,13 @@ def drawn_anatomy(
 
     shares = dict.fromkeys(TISSUES, np.zeros((FIELD, FIELD), np.float32))
     shares["lung"] = outside * air * (_smooth(rng, 25) > rng.uniform(-2, 0.5))  # the rest stays empty
-    vessel = _soft_step(_smooth(rng, 12) - rng.uniform(0.2, 2.0)) * outside * bright
+    vessel = _soft_step(_smooth(rng, 12) - rng.uniform(0.6, 2.5)) * outside * bright
     of_right = _soft_step(_smooth(rng, 25) + rng.uniform(-1, 1))
     shares["fat"] = outside * bright - vessel
     shares["rv"] = right * blood + vessel * of_right
     shares["lv"] = cavity * blood + vessel * (1 - of_right)
     shares["muscle"] = wall + (right + cavity) * (1 - blood) + own_wall
-    which = np.stack([_smooth(rng, 20) for _ in range(3)]).argmax(axis=0)
+    which = np.stack([_smooth(rng, 45) for _ in range(3)]).argmax(axis=0)
     for number in range(3):
         shares[f"soft{number + 1}"] = (soft - own_wall) * (which == number)
     labels = np.where(
