@@ -63,8 +63,10 @@ class CardiacAIWidget(ScriptedLoadableModuleWidget):
         self.logic = CardiacAILogic()
         self.ui.segmentButton.connect("clicked(bool)", self.onSegmentButton)
         self.ui.massButton.connect("clicked(bool)", self.onMassButton)
+        self.ui.perfusionButton.connect("clicked(bool)", self.onPerfusionButton)
         self.ui.demoButton.connect("clicked(bool)", self.onDemoButton)
         self.ui.demoCineButton.connect("clicked(bool)", self.onDemoCineButton)
+        self.ui.demoPerfusionButton.connect("clicked(bool)", self.onDemoPerfusionButton)
         self.ui.installButton.connect("clicked(bool)", self.onInstallButton)
         self.ui.wheelButton.connect("clicked(bool)", self.onWheelButton)
         self.ui.removeButton.connect("clicked(bool)", self.onRemoveButton)
@@ -103,6 +105,9 @@ class CardiacAIWidget(ScriptedLoadableModuleWidget):
     def onMassButton(self) -> None:
         slicer.util.selectModule("CardiacAIMass")
 
+    def onPerfusionButton(self) -> None:
+        slicer.util.selectModule("CardiacAIPerfusion")
+
     def onDemoButton(self) -> None:
         with slicer.util.tryWithErrorDisplay(_("The demo heart could not be made."), waitCursor=True):
             self.logic.loadDemoHeart()
@@ -110,6 +115,10 @@ class CardiacAIWidget(ScriptedLoadableModuleWidget):
     def onDemoCineButton(self) -> None:
         with slicer.util.tryWithErrorDisplay(_("The demo cine could not be made."), waitCursor=True):
             self.logic.loadDemoCine()
+
+    def onDemoPerfusionButton(self) -> None:
+        with slicer.util.tryWithErrorDisplay(_("The demo first passes could not be made."), waitCursor=True):
+            self.logic.loadDemoPerfusion()
 
     def onInstallButton(self) -> None:
         self._install("")
@@ -181,7 +190,7 @@ class CardiacAILogic(ScriptedLoadableModuleLogic):
         return _("Best first:") + f"<ul>{''.join(lines)}</ul>"
 
     def headlessWords(self) -> list[str]:
-        """What starts this Slicer with the batch script; then `segment`, `function` or `mass`, input, output."""
+        """What starts this Slicer with the batch script; then a command and what it takes, `function IN OUT` say."""
         script = os.path.join(os.path.dirname(slicer.modules.cardiacai.path), "Scripts", "CardiacAIBatch.py")
         executable = slicer.app.launcherExecutableFilePath or slicer.app.applicationFilePath()
         executable, script = os.path.normpath(executable), os.path.normpath(script)
@@ -225,6 +234,28 @@ class CardiacAILogic(ScriptedLoadableModuleLogic):
             slicer.util.setSliceViewerLayers(background=volumeNode, fit=True, rotateToVolumePlane=True)
             slicer.modules.sequences.showSequenceBrowser(browser)
         return volumeNode
+
+    def loadDemoPerfusion(self) -> dict:
+        """Makes synthetic first passes at rest and under stress in the scene and returns their sequence nodes by kind.
+
+        Each has three slices; flow is 1 and 3 mL/min/g, under stress a third of that in the inferior wall.
+        """
+        from CardiacAILib.mrml import first_pass_to_sequences
+        from CardiacAILib.phantom_perfusion import perfusion_phantom
+
+        inferior = dict.fromkeys((4, 10, 15), 1.0)
+        passes = {
+            "stress": perfusion_phantom(flow=3.0, defects=inferior, heart_rate=90.0, seed=1),
+            "rest": perfusion_phantom(flow=1.0, heart_rate=65.0, seed=2),
+        }
+        names, made = {"stress": _("Demo stress"), "rest": _("Demo rest")}, {}
+        for kind, phantom in passes.items():
+            nodes = first_pass_to_sequences(phantom.first_pass, slicer.mrmlScene, names[kind])
+            made[kind] = [sequence for sequence, browser, volumeNode in nodes]
+        if slicer.app.layoutManager():
+            slicer.util.setSliceViewerLayers(background=nodes[0][2], fit=True, rotateToVolumePlane=True)
+            slicer.modules.sequences.showSequenceBrowser(nodes[0][1])
+        return made
 
     def _modelHtml(self, model) -> str:
         card = pathlib.Path(model.folder) / "docs" / "README.md"

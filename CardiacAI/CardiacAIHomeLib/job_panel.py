@@ -14,9 +14,11 @@ from . import terms, views
 
 
 class JobPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Base of a module's widget. Its .ui has the widgets that are named here; its parameters have inputVolume and
-    outputSegmentation; `models` names what it computes with.
-    """
+    """Base of a module's widget. Its .ui has the widgets that are named here; `models` names what it computes with."""
+
+    #: Parameters that hold what is analyzed, and the one that holds the result.
+    inputParameters = ("inputVolume",)
+    resultParameter = "outputSegmentation"
 
     def __init__(self, parent=None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -25,7 +27,7 @@ class JobPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._timer = None
-        self._inputID = None
+        self._inputIDs = {}
 
     def setUpPanel(self, logic) -> None:
         """Loads the .ui and connects what all panels have. logic: a `JobLogic`."""
@@ -58,8 +60,16 @@ class JobPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         raise NotImplementedError
 
     def showResult(self) -> None:
-        """Shows what is recorded of the chosen segmentation."""
+        """Shows what is recorded of the chosen result."""
         raise NotImplementedError
+
+    def chooseInput(self) -> None:
+        """Takes as input the first image if none is chosen."""
+        if not self._parameterNode.inputVolume:
+            images = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            image = next((node for node in images if node.GetClassName() == "vtkMRMLScalarVolumeNode"), None)
+            if image:
+                self._parameterNode.inputVolume = image
 
     def cleanup(self) -> None:
         """Called when the application closes, and before a reload."""
@@ -95,19 +105,15 @@ class JobPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
 
     def initializeParameterNode(self) -> None:
-        """Takes the scene's parameters, and as input the first image if none is chosen."""
+        """Takes the scene's parameters, and what the panel can choose by itself."""
         self.setParameterNode(self.logic.getParameterNode())
-        if not self._parameterNode.inputVolume:
-            images = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-            image = next((node for node in images if node.GetClassName() == "vtkMRMLScalarVolumeNode"), None)
-            if image:
-                self._parameterNode.inputVolume = image
+        self.chooseInput()
 
     def setParameterNode(self, inputParameterNode) -> None:
         """Connects the widgets to these parameters."""
         self._disconnectParameterNode()
         self._parameterNode = inputParameterNode
-        self._inputID = None
+        self._inputIDs = {}
         if self._parameterNode:
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
@@ -116,13 +122,13 @@ class JobPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onParametersChanged(self, caller=None, event=None) -> None:
         """Keeps buttons, results and output in step with the choice."""
         parameters = self._parameterNode
-        volume = parameters.inputVolume if parameters else None
-        inputID = volume.GetID() if volume else None
-        if inputID != self._inputID:
-            changed, self._inputID = self._inputID is not None, inputID
-            if changed and parameters and parameters.outputSegmentation:
-                # Another patient, perhaps: never write over the result of the last one.
-                parameters.outputSegmentation = None
+        chosen = {name: getattr(parameters, name) for name in self.inputParameters} if parameters else {}
+        chosen = {name: node.GetID() for name, node in chosen.items() if node}
+        before, self._inputIDs = self._inputIDs, chosen
+        replaced = any(chosen.get(name) != nodeID for name, nodeID in before.items())
+        if replaced and parameters and getattr(parameters, self.resultParameter):
+            # Another patient, perhaps: never write over the result of the last one.
+            setattr(parameters, self.resultParameter, None)
         self.updateButtons()
         self.showResult()
 
@@ -189,10 +195,10 @@ class JobPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._setStatus(text, fraction)
         self.updateButtons()
 
-    def _jobDone(self, segmentationNode, provenance: dict, more: str = "") -> None:
-        """The result is in its nodes: chooses its segmentation and says so. more: for the status line."""
+    def _jobDone(self, resultNode, provenance: dict, more: str = "") -> None:
+        """The result is in its nodes: chooses the one it is found by and says so. more: for the status line."""
         if self._parameterNode:
-            self._parameterNode.outputSegmentation = segmentationNode
+            setattr(self._parameterNode, self.resultParameter, resultNode)
         seconds, engine = provenance.get("seconds", 0.0), provenance.get("engine", "")
         done = _("Done in {seconds:.1f} s with {engine}.").format(seconds=seconds, engine=engine)
         self._jobEnded(f"{done} {more}".strip(), 1.0)

@@ -46,6 +46,17 @@ def test_home_loads_the_demo_cine():
     assert sequence_of(node).GetNumberOfDataNodes() == 20
 
 
+def test_home_loads_the_demo_perfusion():
+    from CardiacAILib.mrml import sequence_of
+
+    widget = openPanel("CardiacAI")
+    widget.ui.demoPerfusionButton.click()
+    assert count("vtkMRMLSequenceNode") == count("vtkMRMLScalarVolumeNode") == 6
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+    assert node.GetImageData().GetDimensions()[2] == 1
+    assert sequence_of(node).GetNumberOfDataNodes() > 30
+
+
 def test_home_installs_nothing_when_the_user_says_no():
     """Under --testing every question is answered with no."""
     from unittest import mock
@@ -77,6 +88,7 @@ TESTS = (
     test_home_gives_a_command_that_can_be_copied,
     test_home_loads_the_demo_heart,
     test_home_loads_the_demo_cine,
+    test_home_loads_the_demo_perfusion,
     test_home_installs_nothing_when_the_user_says_no,
     test_flags_are_text_not_html,
     test_terminology_is_known_to_slicer,

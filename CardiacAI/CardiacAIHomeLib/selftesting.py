@@ -43,9 +43,9 @@ def jobPanel(name: str, accepted: bool = True):
     widget.logic.cancel()
 
 
-def select(widget, volumeNode) -> None:
-    """Chooses the input, as by hand."""
-    widget.ui.inputSelector.setCurrentNode(volumeNode)
+def select(widget, node, selector: str = "inputSelector") -> None:
+    """Chooses the input, as by hand. selector: name of the widget."""
+    getattr(widget.ui, selector).setCurrentNode(node)
     slicer.app.processEvents()
 
 

@@ -10,6 +10,9 @@ Commands:
     {"do": "mass", ..., "models", "body", "sex", "calibration", "cine", "ed"}
         as segment, with models by way. body: {"height", "weight"} or null. calibration: file or null. cine: null, or
         what is known of it (`cine_values`): the image is a cine's then, and ed its phase (from 0), null to find it.
+    {"do": "perfusion", "id", "arrays": {name: file}, "passes", "model", "engine", "precision", "flow_model",
+     "hematocrit"}
+        passes: {"rest", "stress"}, each `record.values_of` a `FirstPass`, or null.
     {"do": "cancel", "ids": [...]}
 Closing stdin ends the process, in the middle of a job too.
 Events:
@@ -18,7 +21,7 @@ Events:
     {"event": "phase", "id", "index", "labels": file}: of a function job, as each phase becomes final, in any order.
     {"event": "result", "id", "measurements", "flags", "provenance"}, with "labels": file for a segment job; those of a
         function job have all been told by then. Of a mass job also "second_labels": file, and the rest of
-        `mass_record.values_of`.
+        `mass_record.values_of`. Of a perfusion job "values" and "arrays", {name: file}: `record.values_of` the study.
     {"event": "error", "id", "kind", "message", "details"}; kind: a class in `errors`, "" for a bug. "Cancelled" ends a
         cancelled job.
 """
@@ -48,7 +51,7 @@ Job = Callable[[dict, Path, Progress, Tell], dict]
 
 
 class Jobs:
-    """Does "segment", "function" and "mass". Models stay loaded until another engine or precision is wanted."""
+    """Does all that the module says. Models stay loaded until another engine or precision is wanted."""
 
     def __init__(self):
         self._key, self._engines = None, {}
@@ -57,6 +60,8 @@ class Jobs:
         """command and what is told and returned: see the module."""
         import numpy as np
 
+        if command["do"] == "perfusion":
+            return self._perfuse(command, folder, progress)
         # A map, not a copy: of a cine, only the phase at hand is in memory.
         array = np.asarray(np.load(folder / command["image"], mmap_mode="r", allow_pickle=False))
         volume = volume_of(array, command["geometry"])
@@ -109,6 +114,30 @@ class Jobs:
             "second_labels": write_labels(folder, f"{number}-second_labels", result.second_labels.array),
         }
 
+    def _perfuse(self, command: dict, folder: Path, progress: Progress) -> dict:
+        import numpy as np
+
+        from .perfusion.record import thing_of, values_of
+        from .perfusion.study import analyse
+
+        arrays = {name: np.load(folder / file, allow_pickle=False) for name, file in command["arrays"].items()}
+        passes = thing_of(command["passes"], arrays)
+        progress(0.0, "Loading the model")
+        study = analyse(
+            passes["rest"],
+            passes["stress"],
+            self._open(command, command["model"], command["precision"]),
+            model=command["flow_model"],
+            hematocrit=command["hematocrit"],
+            progress=progress,
+        )
+        values, arrays = values_of(study)
+        number = command["id"]
+        return {
+            "values": values,
+            "arrays": {name: write_labels(folder, f"{number}-{name}", array) for name, array in arrays.items()},
+        }
+
     def _open(self, command: dict, model: str, precision: str):
         from .engines import available_engines, load_model, open_engine
 
@@ -124,7 +153,7 @@ class Jobs:
 
 
 def write_labels(folder: Path, name: str, labels) -> str:
-    """Writes labels where the client will look for them; returns the file's name, for an event to tell."""
+    """Writes labels, or any array, where the client will look for it; returns the file's name, for an event to tell."""
     import numpy as np
 
     np.save(folder / f"{name}.npy", labels, allow_pickle=False)

@@ -6,25 +6,25 @@ Nothing here blocks longer than it takes to write an image to a temporary folder
 import queue
 import sys
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from . import errors
+from . import errors, worker_results
 from .engines import model_folder
 from .errors import Cancelled, CardiacAIError, EngineError, OutputError
-from .flags import Flag
 from .function import Body
 from .images.cine import Cine
 from .images.volume import Volume
-from .mass import MODELS, LVMass
-from .mass_record import mass_of
-from .measure import Measurement
-from .segment import Segmentation
+from .mass import MODELS
+from .perfusion import record
+from .perfusion.first_pass import FirstPass
+from .perfusion.kinetics import HEMATOCRIT
 from .worker import cine_values, geometry_of
 from .worker_process import WorkerProcess, remove_stale_folders
+from .worker_results import Job, Result
 
 
 @dataclass(frozen=True)
@@ -41,26 +41,9 @@ class Event:
     text: str = ""
     index: int | None = None
     labels: np.ndarray | None = None
-    result: Segmentation | LVMass | None = None
+    result: Result | None = None
     error: CardiacAIError | None = None
     details: str = ""
-
-
-class _Job:
-    """A job under way. read: makes its result of the message; phases: how many are still to come, one by one.
-
-    labels: those of the phases, on the volume's grid, as far as they have arrived; missing: phases still to come.
-    """
-
-    def __init__(self, volume: Volume, read: Callable[["_Job", dict], Segmentation | LVMass], phases: int = 0):
-        self.volume, self.read, self.missing = volume, read, set(range(phases))
-        self.labels = np.zeros(volume.array.shape, np.uint8) if phases else None
-
-    def take(self, index: int, labels: np.ndarray) -> np.ndarray:
-        """Keeps the labels of one phase; returns them."""
-        self.labels[index] = labels
-        self.missing.discard(index)
-        return self.labels[index]
 
 
 class WorkerClient:
@@ -81,7 +64,7 @@ class WorkerClient:
         self._environment = environment or {}
         self._process: WorkerProcess | None = None
         self._close = None
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, Job] = {}
         self._last = 0
         self._events: list[Event] = []
 
@@ -117,7 +100,8 @@ class WorkerClient:
         model: folder or name of a shipped one. The rest: see `engines.open_engine` and `segment.segment`.
         Raises EngineError when no process can be started, OutputError when the image cannot be written for it.
         """
-        return self._submit("segment", _Job(volume, _segmentation), engine, precision, slice_axis, model=_at(model))
+        job = Job(volume, worker_results.segmentation)
+        return self._submit("segment", job, engine, precision, slice_axis=slice_axis, model=_at(model))
 
     def function(
         self,
@@ -132,8 +116,8 @@ class WorkerClient:
 
         Its phases are told one by one; the result holds the labels of all, flags and provenance, but no measurements.
         """
-        job = _Job(volume, _segmentation, len(volume.array))
-        return self._submit("function", job, engine, precision, slice_axis, model=_at(model))
+        job = Job(volume, worker_results.segmentation, len(volume.array))
+        return self._submit("function", job, engine, precision, slice_axis=slice_axis, model=_at(model))
 
     def mass(
         self,
@@ -156,10 +140,10 @@ class WorkerClient:
         cine = image if isinstance(image, Cine) else None
         return self._submit(
             "mass",
-            _Job(cine.volume if cine else image, _mass),
+            Job(cine.volume if cine else image, worker_results.mass),
             engine,
             precision,
-            slice_axis,
+            slice_axis=slice_axis,
             models={way: _at(model) for way, model in models.items()},
             ed=ed,
             body=asdict(body) if body else None,
@@ -167,6 +151,26 @@ class WorkerClient:
             calibration=str(Path(calibration).absolute()) if calibration else None,
             cine=cine_values(cine) if cine else None,
         )
+
+    def perfusion(
+        self,
+        rest: FirstPass | None,
+        stress: FirstPass | None,
+        *,
+        model: str = "perfusion",
+        engine: str = "auto",
+        precision: str = "f32",
+        flow_model: str = "exchange",
+        hematocrit: float = HEMATOCRIT,
+    ) -> int:
+        """Sends first passes off and returns the job's number; its result is a `PerfusionStudy`.
+
+        model: the network's folder or name. flow_model, hematocrit: see `perfusion.study.analyse`. The rest is as for
+        `segment`.
+        """
+        passes, arrays = record.values_of({"rest": rest, "stress": stress})
+        options = {"passes": passes, "model": _at(model), "flow_model": flow_model, "hematocrit": float(hematocrit)}
+        return self._submit("perfusion", Job(None, worker_results.study), engine, precision, arrays, **options)
 
     def poll(self) -> list[Event]:
         """What happened since the last call; never waits."""
@@ -197,8 +201,16 @@ class WorkerClient:
         self._end_cancelled()
         self._forget_process()
 
-    def _submit(self, what: str, job: _Job, engine: str, precision: str, slice_axis: str | None, **more) -> int:
-        """more: of the command, JSON values."""
+    def _submit(
+        self,
+        what: str,
+        job: Job,
+        engine: str,
+        precision: str,
+        arrays: Mapping[str, np.ndarray] | None = None,
+        **more,
+    ) -> int:
+        """arrays: by name, of a job that is not about one volume. more: of the command, JSON values."""
         self._events = self.poll()  # what a process that has died meanwhile left to say
         if self._process and not self._process.folder.is_dir():  # a cleaner of temporary files was there
             self._events += self._end_all(OutputError("The job's temporary folder was removed. Start it again."))
@@ -208,17 +220,14 @@ class WorkerClient:
         self.start()
         self._last += 1
         number = self._last
-        command = {
-            "id": number,
-            "do": what,
-            "image": f"{number}.npy",
-            "geometry": geometry_of(job.volume),
-            "engine": engine,
-            "precision": precision,
-            "slice_axis": slice_axis,
-            **more,
-        }
-        self._process.submit(command, job.volume.array)
+        command = {"id": number, "do": what, "engine": engine, "precision": precision, **more}
+        if job.volume:
+            command |= {"image": f"{number}.npy", "geometry": geometry_of(job.volume)}
+            files = {command["image"]: job.volume.array}
+        else:
+            command["arrays"] = {name: f"{number}-{n}.npy" for n, name in enumerate(arrays)}
+            files = {command["arrays"][name]: array for name, array in arrays.items()}
+        self._process.submit(command, files)
         self._jobs[number] = job
         return number
 
@@ -260,21 +269,6 @@ class WorkerClient:
         else:
             error = getattr(errors, message["kind"], CardiacAIError)(message["message"])
         return [Event("error", number, error=error, details=message.get("details", ""))]
-
-
-def _segmentation(job: _Job, message: dict) -> Segmentation:
-    return Segmentation(
-        labels=job.volume.with_array(message.get("labels", job.labels)),
-        measurements=tuple(Measurement(**values) for values in message["measurements"]),
-        flags=tuple(Flag(**values) for values in message["flags"]),
-        provenance=message["provenance"],
-    )
-
-
-def _mass(job: _Job, message: dict) -> LVMass:
-    """Its labels are of one phase, whatever was sent."""
-    labels, second = (replace(job.volume, array=message[key], frame_times=None) for key in ("labels", "second_labels"))
-    return mass_of(message, labels, second)
 
 
 def _at(model: str) -> str:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import EngineError, OutputError
@@ -21,7 +22,7 @@ CANCEL_SECONDS = 2.0
 #: Temporary folders this old were left by a session that could not clean up.
 _STALE_SECONDS = 24 * 3600
 _PREFIX = "cardiacai-worker-"
-#: What in a message may name a file that holds an array.
+#: What in a message may name a file that holds an array; "arrays" holds names of any number of files by key.
 _ARRAYS = ("labels", "second_labels")
 
 
@@ -66,13 +67,16 @@ class WorkerProcess:
         with self._lock:
             return bool(self._cancelled & self._outstanding)
 
-    def submit(self, command: dict, array) -> None:
-        """Writes the array, then the command. Raises OutputError."""
+    def submit(self, command: dict, arrays: Mapping) -> None:
+        """Writes the arrays, then the command. arrays: by file name, which begins with the job's number and is followed
+        by "." or "-". Raises OutputError."""
         import numpy as np
 
         try:
-            np.save(self.folder / command["image"], array, allow_pickle=False)
+            for name, array in arrays.items():
+                np.save(self.folder / name, array, allow_pickle=False)
         except OSError as error:
+            self._remove_all(command["id"])
             raise OutputError(f"The image cannot be handed over in {self.folder}: {error}.") from error
         with self._lock:
             self._outstanding.add(command["id"])
@@ -130,21 +134,30 @@ class WorkerProcess:
 
         ended, number = message["event"] in ("result", "error"), message.get("id")
         named = {key: message[key] for key in _ARRAYS if message.get(key)}
+        several = message.get("arrays", {})
         try:
             for key, name in named.items():
                 message[key] = np.load(self.folder / name, allow_pickle=False)
+            if several:
+                loaded = {key: np.load(self.folder / name, allow_pickle=False) for key, name in several.items()}
+                message["arrays"] = loaded
         except (OSError, ValueError, EOFError) as error:
             text = f"The result cannot be read from {self.folder}: {error}. Start the job again."
             message = {"event": "error", "id": number, "kind": "OutputError", "message": text}
             if not ended:  # nobody wants its other phases
                 self._send({"do": "cancel", "ids": [number]})
-        for name in named.values():
+        for name in (*named.values(), *several.values()):
             self._remove(name)
         if ended:
             with self._lock:
                 self._outstanding.discard(number)
-            self._remove(f"{number}.npy")
+            self._remove_all(number)
         return message
+
+    def _remove_all(self, number: int) -> None:
+        """All files of a job, also those that nobody announced."""
+        for path in self.folder.glob(f"{number}[.-]*"):
+            self._remove(path.name)
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):  # held by a virus scanner, say; it goes with the folder

@@ -1,7 +1,7 @@
 """Self tests inside Slicer.
 
     Slicer --testing --no-splash --no-main-window --additional-module-paths CardiacAI CardiacAISegment CardiacAIMass
-        --python-script Testing/Slicer/run.py [words in the names of the tests to run]
+        CardiacAIPerfusion --python-script Testing/Slicer/run.py [words in the names of the tests to run]
 
 One JSON line a test: {"test", "ok", "seconds", "error"}. Exit code 0 when all pass, else 1; no test at all is no pass.
 Without --no-main-window and with CARDIACAI_SCREENSHOTS=folder a picture of the panel is saved as well.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import slicer
 
-MODULES = ("CardiacAI", "CardiacAISegment", "CardiacAIMass")
+MODULES = ("CardiacAI", "CardiacAISegment", "CardiacAIMass", "CardiacAIPerfusion")
 ROOMS = (
     "test_startup",
     "CardiacAIHomeLib.selftest",
@@ -25,6 +25,9 @@ ROOMS = (
     "CardiacAISegmentLib.selftest_function",
     "CardiacAIMassLib.selftest",
     "CardiacAIMassLib.selftest_inputs",
+    "CardiacAIPerfusionLib.selftest",
+    "CardiacAIPerfusionLib.selftest_corrections",
+    "CardiacAIPerfusionLib.selftest_inputs",
     "test_batch",
 )
 

@@ -72,6 +72,22 @@ def test_batch_weighs_a_stack():
         assert "lv_mass_regressor" in (folder / "out" / "measurements.csv").read_text(encoding="utf-8")
 
 
+def test_batch_measures_perfusion():
+    from CardiacAILib.images.sequence_file import write_sequence
+    from CardiacAILib.phantom_perfusion import perfusion_phantom
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        phantom = perfusion_phantom(flow=3.0, levels=("mid",), frames=40, pixel=2.0)
+        write_sequence(phantom.first_pass.slices[0], folder / "stress.seq.nrrd")
+        words = ("--stress", str(folder / "stress.seq.nrrd"), "-o", str(folder / "out"), "--accept-license")
+        done = batch(folder, "perfusion", *words)
+        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+        for name in ("segments.csv", "curves.csv", "report.html"):
+            assert (folder / "out" / name).stat().st_size > 0, name
+        assert "mbf_stress" in (folder / "out" / "measurements.csv").read_text(encoding="utf-8")
+
+
 def test_batch_ends_with_a_message_for_bad_input():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -94,6 +110,7 @@ TESTS = (
     test_batch_segments_a_folder,
     test_batch_measures_a_cine,
     test_batch_weighs_a_stack,
+    test_batch_measures_perfusion,
     test_batch_ends_with_a_message_for_bad_input,
     test_batch_asks_for_the_terms_without_a_dialog,
 )

@@ -7,7 +7,7 @@ import slicer
 
 def test_modules_are_loaded():
     names = slicer.app.moduleManager().modulesNames()
-    assert {"CardiacAI", "CardiacAISegment", "CardiacAIMass"} <= set(names), names
+    assert {"CardiacAI", "CardiacAISegment", "CardiacAIMass", "CardiacAIPerfusion"} <= set(names), names
 
 
 def test_starting_imports_no_engine():

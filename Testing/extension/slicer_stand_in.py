@@ -16,7 +16,7 @@ import slicer
 import vtk
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("CardiacAI", "CardiacAISegment", "CardiacAIMass")
+MODULES = ("CardiacAI", "CardiacAISegment", "CardiacAIMass", "CardiacAIPerfusion")
 
 
 class Widget:
@@ -30,7 +30,7 @@ class Widget:
         self.items, self._index, self._node, self.table = [], 0, None, None
         self.minimum, self.maximum = (float(properties.get(name, 0)) for name in ("minimum", "maximum"))
         self.decimals = int(properties.get("decimals", 2))
-        self._value, self._checked = self.minimum, properties.get("checked") == "true"
+        self._value, self._checked = float(properties.get("value", self.minimum)), properties.get("checked") == "true"
 
     def connect(self, signal, slot):
         assert signal in SIGNALS[self.kind], (self.kind, signal)
@@ -108,6 +108,18 @@ class Widget:
         if index != self._index:
             self._index = index
             self.changed(index)
+
+    @property
+    def currentText(self):
+        return self.items[self._index][0] if self.items else ""
+
+    def clear(self):
+        assert self.kind == "QComboBox"
+        self.items, self._index = [], 0
+
+    def addItem(self, text):
+        assert self.kind == "QComboBox"
+        self.items.append((text, None))
 
     def setMRMLTableNode(self, node):
         self.table = node
@@ -367,5 +379,5 @@ def forget() -> None:
     WIDGETS.clear()
     Timer.running.clear()
     for name in list(sys.modules):
-        if name.partition(".")[0] in (*MODULES, "CardiacAIHomeLib", "CardiacAISegmentLib", "CardiacAIMassLib"):
+        if name.partition(".")[0] in (*MODULES, "CardiacAIHomeLib", *(f"{module}Lib" for module in MODULES[1:])):
             del sys.modules[name]

@@ -16,15 +16,16 @@ from CardiacAILib.images.segmentation_header import TERMINOLOGY_CONTEXT
 from CardiacAILib.labels import STRUCTURES
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("CardiacAI", "CardiacAISegment", "CardiacAIMass")
+MODULES = ("CardiacAI", "CardiacAISegment", "CardiacAIMass", "CardiacAIPerfusion")
 #: Those that run jobs: their panels are made on one frame, and tested by the same hand.
-JOB_MODULES = ("CardiacAISegment", "CardiacAIMass")
+JOB_MODULES = ("CardiacAISegment", "CardiacAIMass", "CardiacAIPerfusion")
 FRAME = [ROOT / "CardiacAI" / "CardiacAIHomeLib" / name for name in ("job_panel.py", "selftesting.py")]
 #: Where a module's code lies, seen from its folder.
 PARTS = {
     "CardiacAI": ("CardiacAI.py", "CardiacAIHomeLib"),
     "CardiacAISegment": ("CardiacAISegment.py", "CardiacAISegmentLib"),
     "CardiacAIMass": ("CardiacAIMass.py", "CardiacAIMassLib"),
+    "CardiacAIPerfusion": ("CardiacAIPerfusion.py", "CardiacAIPerfusionLib"),
 }
 #: What may be imported when a module is loaded (the index asks), besides the standard library and its own parts.
 ALLOWED = {"slicer", "qt", "vtk", "numpy"} | {Path(part).stem for parts in PARTS.values() for part in parts}
@@ -197,20 +198,22 @@ def test_widget_names_are_unique(module):
     assert ui(module).getroot().find("class").text == module
 
 
-def test_every_label_of_a_form_belongs_to_a_widget():
+@pytest.mark.parametrize("module", ["CardiacAIMass", "CardiacAIPerfusion"])
+def test_every_label_of_a_form_belongs_to_a_widget(module):
     """Screen readers and accelerators need it."""
-    known = widgets("CardiacAIMass")
-    labels = ui("CardiacAIMass").findall(".//layout[@class='QFormLayout']/item[@column='0']/widget")
+    known = widgets(module)
+    labels = ui(module).findall(".//layout[@class='QFormLayout']/item[@column='0']/widget")
     assert len(labels) > 5
     for element in labels:
         assert element.get("class") == "QLabel"
         assert element.findtext("property[@name='buddy']/cstring") in known, element.get("name")
 
 
-def test_tab_goes_through_all_that_can_be_used_in_the_order_it_is_seen():
+@pytest.mark.parametrize("module", ["CardiacAIMass", "CardiacAIPerfusion"])
+def test_tab_goes_through_all_that_can_be_used_in_the_order_it_is_seen(module):
     passive = {"QLabel", "QProgressBar", "qMRMLWidget", "ctkCollapsibleButton"}
-    stops = [element.text for element in ui("CardiacAIMass").iter("tabstop")]
-    assert stops == [name for name, kind in widgets("CardiacAIMass").items() if kind not in passive]
+    stops = [element.text for element in ui(module).iter("tabstop")]
+    assert stops == [name for name, kind in widgets(module).items() if kind not in passive]
 
 
 @pytest.mark.parametrize("module", MODULES)

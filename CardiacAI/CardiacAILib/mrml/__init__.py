@@ -4,8 +4,13 @@ The scene is always taken from the node, never from `slicer.mrmlScene`, so every
 Nothing heavy is imported until a function is called.
 """
 
+from .first_pass import first_pass_from_sequences, first_pass_to_sequences
 from .function import FunctionNodes, function_nodes, function_to_nodes
 from .mass import MassNodes, contours_changed, index_again, is_second, mass_nodes, mass_to_nodes, weigh_again
+from .perfusion import PerfusionNodes, divide_again, edited_slices, perfusion_nodes, study_of, study_to_nodes
+from .perfusion_record import ByHand
+from .perfusion_slices import SliceNodes
+from .phase_volumes import phase_volume
 from .results import (
     digest,
     heart_center,
@@ -29,21 +34,28 @@ from .sequences import (
     empty_cine,
     patient_node,
     patient_of,
-    phase_volume,
     sequence_of,
+    series_from_sequence,
 )
 from .tables import measurements_to_table
 from .volumes import volume_from_node, volume_to_node
 
 __all__ = [
+    "ByHand",
     "FunctionNodes",
     "MassNodes",
+    "PerfusionNodes",
+    "SliceNodes",
     "browse",
     "cine_from_sequence",
     "cine_to_sequence",
     "contours_changed",
     "digest",
+    "divide_again",
+    "edited_slices",
     "empty_cine",
+    "first_pass_from_sequences",
+    "first_pass_to_sequences",
     "function_nodes",
     "function_to_nodes",
     "heart_center",
@@ -56,6 +68,7 @@ __all__ = [
     "measurements_to_table",
     "patient_node",
     "patient_of",
+    "perfusion_nodes",
     "phase_volume",
     "place_beside",
     "record_result",
@@ -67,6 +80,9 @@ __all__ = [
     "segmentation_to_labels",
     "segmented_phases",
     "sequence_of",
+    "series_from_sequence",
+    "study_of",
+    "study_to_nodes",
     "volume_from_node",
     "volume_to_node",
     "weigh_again",

@@ -80,8 +80,11 @@ def heart_center(labels: Volume) -> tuple[float, float, float] | None:
     return float(-left), float(-posterior), float(superior)
 
 
-def place_beside(node, volume_node) -> None:
-    """Moves a result next to its volume in the subject hierarchy, so that it stays with its patient and study."""
+def place_beside(node, volume_node, folder: str = "") -> None:
+    """Moves a result next to its volume in the subject hierarchy, so that it stays with its patient and study.
+
+    folder: beside the volume, by name, for results of many nodes; made where it is not there.
+    """
     import slicer
 
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume_node.GetScene())
@@ -91,6 +94,10 @@ def place_beside(node, volume_node) -> None:
     if volume_item == hierarchy.GetInvalidItemID():
         return
     parent = hierarchy.GetItemParent(volume_item)
+    if folder:
+        found = hierarchy.GetItemChildWithName(parent, folder)
+        is_there = found != hierarchy.GetInvalidItemID() and hierarchy.GetItemDataNode(found) is None
+        parent = found if is_there else hierarchy.CreateFolderItem(parent, folder)
     item = hierarchy.GetItemByDataNode(node)
     if item == hierarchy.GetInvalidItemID():  # outside the app nobody makes items by themselves
         hierarchy.CreateItem(parent, node)

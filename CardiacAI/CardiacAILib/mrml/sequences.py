@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..images.cine import Cine, of_volume
 from ..images.volume import Volume
 from .results import flags_from_text, flags_to_text
-from .volumes import image_data, local_matrix, to_vtk, transform_matrix, view_of, volume_on, volume_to_node
+from .volumes import image_data, local_matrix, transform_matrix, view_of, volume_on, volume_to_node
 
 #: Attributes of a volume sequence node: beats per minute, metres, kilograms, "F" or "M", JSON of `Cine.remarks`. The
 #: last is on all that `cine_to_sequence` made. Who the patient is (`Cine.identifiers`) is not written: a scene is an
@@ -19,9 +19,8 @@ HEIGHT = "CardiacAI.Height"
 WEIGHT = "CardiacAI.Weight"
 SEX = "CardiacAI.Sex"
 REMARKS = "CardiacAI.Remarks"
-#: Of a volume that is a copy of a phase: role of the cine's sequence; attribute with the number of the phase, from 0.
+#: Of a volume that is a copy of a phase (`phase_volumes`): role of the cine's sequence.
 CINE_ROLE = "CardiacAI.Cine"
-PHASE = "CardiacAI.Phase"
 
 #: Seconds in the units that an index may have.
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3}
@@ -60,11 +59,24 @@ def cine_from_sequence(sequence_node, browser_node=None) -> Cine:
     and for phases of different size or place.
     """
     cine = empty_cine(sequence_node, browser_node)
-    views = [view_of(_phase(sequence_node, n)[0]) for n in range(len(cine.volume.array))]
-    array = np.empty(cine.volume.array.shape, np.result_type(*(view.dtype for view in views)))
+    return replace(cine, volume=cine.volume.with_array(_voxels(sequence_node)))
+
+
+def series_from_sequence(sequence_node, browser_node=None) -> Volume:
+    """A sequence of scalar volumes (t, k, j, i), whatever it shows; voxels copied, frame_times None where unknown.
+
+    The rest is as for `cine_from_sequence`. Raises InputError likewise; it speaks of frames.
+    """
+    volume = replace(_grid(sequence_node, browser_node, "Frame"), frame_times=_seconds(sequence_node))
+    return volume.with_array(_voxels(sequence_node))
+
+
+def _voxels(sequence_node) -> np.ndarray:
+    views = [view_of(phase_image(sequence_node, n)[0]) for n in range(sequence_node.GetNumberOfDataNodes())]
+    array = np.empty((len(views), *views[0].shape), np.result_type(*(view.dtype for view in views)))
     for phase, view in zip(array, views, strict=True):
         phase[...] = view
-    return replace(cine, volume=cine.volume.with_array(array))
+    return array
 
 
 def cine_to_sequence(cine: Cine, scene, name: str):
@@ -72,32 +84,38 @@ def cine_to_sequence(cine: Cine, scene, name: str):
 
     The index is the time in seconds, or the number of the phase (from 1) where times are unknown.
     """
-    import slicer
-
     times, count = cine.volume.frame_times, len(cine.volume.array)
     sequence_node = scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(name))
-    sequence_node.SetIndexName("time" if times else "phase")
-    sequence_node.SetIndexUnit("s" if times else "")
-    if times:  # phases closer than the tolerance would be taken for one
-        steps = np.diff(times)
-        sequence_node.SetNumericIndexValueTolerance(min(1e-3, float(steps.min()) / 4))
     for attribute, value in ((HEART_RATE, cine.heart_rate), (HEIGHT, cine.height), (WEIGHT, cine.weight)):
         if value:
             sequence_node.SetAttribute(attribute, repr(float(value)))
     if cine.sex:
         sequence_node.SetAttribute(SEX, cine.sex)
     sequence_node.SetAttribute(REMARKS, flags_to_text(cine.remarks))
-    empty = slicer.vtkMRMLScalarVolumeNode()
-    empty.SetName(name)
-    for n, array in enumerate(cine.volume.array):
-        item = sequence_node.SetDataNodeAtValue(empty, repr(round(float(times[n]), 6)) if times else str(n + 1))
-        volume_to_node(replace(cine.volume, array=array, frame_times=None), item)  # into the copy: voxels once
+    fill_sequence(sequence_node, cine.volume, name)
     browser_node, proxy_node = browse(sequence_node)
     browser_node.SetIndexDisplayFormat("%.3f" if times else "%.0f")
     if cine.heart_rate:
         browser_node.SetPlaybackRateFps(count * cine.heart_rate / 60)  # as the heart beat
-    _set_window(proxy_node, cine.volume.array)
+    set_window(proxy_node, cine.volume.array)
     return sequence_node, browser_node, proxy_node
+
+
+def fill_sequence(sequence_node, volume: Volume, name: str) -> None:
+    """Puts a (t, k, j, i) `Volume` into a sequence node, in place of what it holds. name: of its volumes."""
+    import slicer
+
+    times = volume.frame_times
+    sequence_node.RemoveAllDataNodes()
+    sequence_node.SetIndexName("time" if times else "phase")
+    sequence_node.SetIndexUnit("s" if times else "")
+    if times and len(times) > 1:  # phases closer than the tolerance would be taken for one
+        sequence_node.SetNumericIndexValueTolerance(min(1e-3, float(np.diff(times).min()) / 4))
+    empty = slicer.vtkMRMLScalarVolumeNode()
+    empty.SetName(name)
+    for n, array in enumerate(volume.array):
+        item = sequence_node.SetDataNodeAtValue(empty, repr(round(float(times[n]), 6)) if times else str(n + 1))
+        volume_to_node(replace(volume, array=array, frame_times=None), item)  # into the copy: voxels once
 
 
 def empty_cine(sequence_node, browser_node=None) -> Cine:
@@ -131,70 +149,38 @@ def patient_node(node):
     return node.GetNodeReference(CINE_ROLE) or node
 
 
-def phase_volume(sequence_node, index: int):
-    """A phase (from 0) of a cine as a volume node of its own, lying where the cine is shown.
-
-    What is drawn on it stays with its image when the cine moves on. It is made, or filled anew where there is one. It
-    refers to the sequence (`CINE_ROLE`).
-    """
-    import vtk
-
-    image, matrix = _phase(sequence_node, index)
-    scene, name = sequence_node.GetScene(), f"{sequence_node.GetName()} phase {index + 1}"
-    node = next((n for n in _nodes(scene, "vtkMRMLScalarVolumeNode") if _is_phase(n, sequence_node, index)), None)
-    is_new = node is None
-    if is_new:
-        node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
-        node.SetNodeReferenceID(CINE_ROLE, sequence_node.GetID())
-        node.SetAttribute(PHASE, str(index))
-    copied, shown = vtk.vtkImageData(), proxy_of(sequence_node)
-    copied.DeepCopy(image)
-    modified = node.StartModify()
-    try:
-        node.SetIJKToRASMatrix(to_vtk(matrix))
-        node.SetAndObserveImageData(copied)
-        node.SetAndObserveTransformNodeID(shown.GetTransformNodeID() if shown else None)
-        for attribute in (HEIGHT, WEIGHT, SEX):
-            node.SetAttribute(attribute, sequence_node.GetAttribute(attribute))
-    finally:
-        node.EndModify(modified)
-    if is_new:
-        node.CreateDefaultDisplayNodes()
-        _set_window(node, view_of(copied)[None])
-    return node
-
-
-def _is_phase(volume_node, sequence_node, index: int) -> bool:
-    is_of = volume_node.GetNodeReference(CINE_ROLE) is sequence_node
-    return is_of and volume_node.GetAttribute(PHASE) == str(index)
-
-
-def _grid(sequence_node, browser_node) -> Volume:
-    """Checked: all phases lie on it. Zeros for voxels."""
+def _grid(sequence_node, browser_node, phase: str = "Phase") -> Volume:
+    """Checked: all phases lie on it. Zeros for voxels. phase: what they are called."""
     name, count = sequence_node.GetName(), sequence_node.GetNumberOfDataNodes()
     if count < 2:
+        what, phases = _WHOLE[phase], f"{phase.lower()}s"
         raise InputError(
-            f"'{name}' holds {count or 'no'} phase. A cine is a sequence of a whole heart beat: select the one that "
-            "holds all phases."
+            f"'{name}' holds {count or 'no'} {phase.lower()}. {what}: select the one that holds all {phases}."
         )
-    first, matrix = _phase(sequence_node, 0)
+    first, matrix = phase_image(sequence_node, 0)
     size = np.array(first.GetDimensions())
     corners = np.array([[i, j, k, 1] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])]).T
     voxel = np.linalg.norm(matrix[:3, :3], axis=0).min()
     for n in range(1, count):
-        image, other = _phase(sequence_node, n)
+        image, other = phase_image(sequence_node, n)
         if image.GetDimensions() != first.GetDimensions():
             found, wanted = (" x ".join(map(str, i.GetDimensions())) for i in (image, first))
-            raise InputError(f"Phase {n + 1} of '{name}' has {found} voxels, the first has {wanted}.{_REMEDY}")
+            raise InputError(f"{phase} {n + 1} of '{name}' has {found} voxels, the first has {wanted}. {_REMEDY}")
         if not np.abs((other - matrix) @ corners).max() <= _APART * voxel:
-            raise InputError(f"Phase {n + 1} of '{name}' lies elsewhere than the first, or its voxels differ.{_REMEDY}")
+            raise InputError(
+                f"{phase} {n + 1} of '{name}' lies elsewhere than the first, or its voxels differ. {_REMEDY}"
+            )
     proxy_node = proxy_of(sequence_node, browser_node)
     if proxy_node:
         matrix = transform_matrix(proxy_node.GetParentTransformNode(), None, proxy_node) @ matrix
     return volume_on(matrix, np.zeros((count, *size[::-1]), np.uint8), name)
 
 
-_REMEDY = " The phases of a cine share one grid: resample this phase to the first, or leave it out."
+_WHOLE = {
+    "Phase": "A cine is a sequence of a whole heart beat",
+    "Frame": "A first pass is a sequence of a bolus from before it comes until after it has left",
+}
+_REMEDY = "All of them share one grid: resample it to the first, or leave it out."
 
 
 def browser_of(sequence_node):
@@ -235,10 +221,11 @@ def show(sequence_node, browser_node):
 
 
 def _browsers(scene) -> list:
-    return _nodes(scene, "vtkMRMLSequenceBrowserNode")
+    return nodes_of(scene, "vtkMRMLSequenceBrowserNode")
 
 
-def _nodes(scene, kind: str) -> list:
+def nodes_of(scene, kind: str) -> list:
+    """All nodes of a class."""
     if scene is None:
         return []
     found = scene.GetNodesByClass(kind)
@@ -251,7 +238,7 @@ def _holds_volumes(sequence_node) -> bool:
     return bool(first and first.IsA("vtkMRMLScalarVolumeNode") and not first.IsA("vtkMRMLLabelMapVolumeNode"))
 
 
-def _phase(sequence_node, n: int):
+def phase_image(sequence_node, n: int):
     """vtkImageData and local matrix of a phase."""
     item = sequence_node.GetNthDataNode(n)
     try:
@@ -281,7 +268,7 @@ def _number(node, attribute: str) -> float | None:
     return value if math.isfinite(value) and value > 0 else None
 
 
-def _set_window(volume_node, array: np.ndarray) -> None:
+def set_window(volume_node, array: np.ndarray) -> None:
     """One grey scale for all phases: an automatic one would flicker."""
     display = volume_node.GetDisplayNode()
     if display:
