@@ -39,14 +39,14 @@ def network(config: dict, weights: dict) -> tuple[dict, dict]:
     return definition, weights
 
 
-def words(record: dict, report: dict, version: str) -> tuple[dict, dict]:
+def words(record: dict, measured: dict[str, dict], version: str) -> tuple[dict, dict]:
     """(metadata, words for the card).
 
-    record: a run's `run.json`. report: of the cross-validation; every key may be missing: "finished"; and by
+    record: a run's `run.json`. measured: by name of `FIGURES`. Of the report every key may be missing: "finished"; by
     "segmenter" or "regressor" "agreement_limits" (way -> low, high in g, n), "tables" (Markdown), "charts" (file beside
     the report -> caption), "metrics" (for metadata), "networks" (SHA-256 of those that the figures are of).
     """
-    config = record["config"]
+    config, report = record["config"], measured.get("mass_agreement", {})
     limits = _limits(report, config["task"])
     (low, high), (lower, upper) = config["input"]["pixels"], config["input"]["percentiles"]
     rows, columns = config["input"]["size"]
@@ -82,10 +82,11 @@ def networks(report: dict, task: str) -> list[str]:
     return list(_of(report, "networks", task) or [])
 
 
-def copy_charts(path: Path, report: dict, task: str, folder: Path) -> None:
-    """Puts the charts beside the report at path beside the card in the model folder."""
-    for file in _of(report, "charts", task) or {}:
-        shutil.copyfile(path.parent / file, folder / "docs" / Path(file).name)
+def copy_charts(files: dict[str, Path], measured: dict[str, dict], task: str, folder: Path) -> None:
+    """Puts the charts beside the report beside the card in the model folder. files: where the figures stand."""
+    for key, path in files.items():
+        for file in _of(measured[key], "charts", task) or {}:
+            shutil.copyfile(path.parent / file, folder / "docs" / Path(file).name)
     write_sums(folder)
 
 

@@ -30,6 +30,8 @@ from .protocol import Bootstrap, plain
 PLACES = {"base": 1 / 6, "mid": 1 / 2, "apex": 5 / 6}
 #: A slice counts as failed when its myocardium overlaps less than this, or not at all.
 FAILED = 0.5
+#: Dice from which a structure counts as found well.
+FOUND_WELL = 0.8
 #: Chances of where a slice lies (`perfusion_anatomy`): no zoom, so that sizes are the patients'.
 CHANCE = {"zoom": 0.0, "stretch": 0.0, "jitter_mm": 15.0, "papillary_share": 0.0}
 #: Figure -> (aim, whether less is better); of targets.md.
@@ -182,7 +184,8 @@ def judge_pass(case: Case, kind: str, seed: int, engine) -> dict:
         labels = mine.labels.array[0]
         figures = compare_contours(on_millimetres(labels, one.pixel, len(truth[number])), truth[number])
         apart = insertion_apart(mine.insertions, expert.insertions, labels, drawn[number])
-        record["slices"].append({"level": level, **figures, "insertion_degrees": apart})
+        sure = {s.key: plain(mine.confidence.get(s.value, 0.0)) for s in STRUCTURES}
+        record["slices"].append({"level": level, **figures, "insertion_degrees": apart, "confidence": sure})
     put_in = [np.where(one.anatomy.labels == MYO.value, one.anatomy.flow, np.nan) for one in series]
     record["flow"] = {
         "automatic": plain(ours.flow),
@@ -226,6 +229,14 @@ def summarise(records: list[dict]) -> dict:
         pairs = [[tuple(pair) for pair in r["sectors"].values() if None not in pair] for r in some]
         summary[f"sectors_{kind}"] = _difference(some, pairs)
     return summary
+
+
+def confidence_limits(records: list[dict]) -> dict[str, float]:
+    """By structure, the confidence that one in twenty of the slices that were found well falls short of."""
+    found = {"RV": "rv_dice", "MYO": "dice", "LV": "lv_dice"}
+    slices = [s for r in records if not r["failed"] for s in r["slices"]]
+    sure = {key: [s["confidence"][key] for s in slices if s[dice] >= FOUND_WELL] for key, dice in found.items()}
+    return {key: plain(np.quantile(values, 0.05)) if values else 0.0 for key, values in sure.items()}
 
 
 def _mean(patients: list[str], values: list[float | None]) -> dict:
@@ -328,6 +339,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     summary = summarise(records)
     report = protocol.head(engine, arguments.split, cases) | {"summary": summary, "table": table(summary)}
+    report["confidence_limits"] = confidence_limits(records)
     report["charts"] = charts(records, arguments.out)
     report["metrics"] = {key: summary["figures"][key] for key in AIMS} | {
         key: summary[key] for key in ("failed_slices", "slices", "flow_rest", "flow_stress")

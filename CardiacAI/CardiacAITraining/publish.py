@@ -49,8 +49,7 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
         network, said, filled = {"_target_": "BasicUNet", **config["network"]}, *_cine(record, measured, version)
     else:
         network, weights = room.network(config, weights)
-        (figures,) = room.FIGURES
-        said, filled = room.words(record, measured.get(figures, {}), version)
+        said, filled = room.words(record, measured, version)
     metadata = {
         "name": name,
         "version": version,
@@ -82,15 +81,15 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
     for key, result in measured.items():
         if network_sha256 not in _networks(key, result, task, network_sha256):
             raise ValueError(f"The {key} figures belong to other weights than those in {folder}.")
-        if task != "cine":
-            room.copy_charts(files[key], result, task, folder)
+    if task != "cine":
+        room.copy_charts(files, measured, task, folder)
 
 
 def _networks(key: str, result: dict, task: str, own: str) -> list[str]:
     """The networks that figures may belong to, as SHA-256; the own one where a file names none."""
     if key == "mass_agreement":
         return mass_card.networks(result, task) or [own]
-    named = key in ("validation", "agreement_validation", "perfusion_agreement")
+    named = key in ("validation", "agreement_validation", "perfusion_holdout", "perfusion_validation")
     return [result["network_sha256"]] if named else [own]
 
 
@@ -159,7 +158,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--mass-agreement", type=Path, help="cross-validation of the LV mass networks; brings their limits of agreement"
     )
-    parser.add_argument("--perfusion-agreement", type=Path, help="cardiacai-perfusion-agreement of this network")
+    parser.add_argument("--perfusion-holdout", type=Path, help="cardiacai-perfusion-agreement on those held out")
+    parser.add_argument("--perfusion-validation", type=Path, help="the same on the validation patients")
+    parser.add_argument("--perfusion-likeness", type=Path, help="cardiacai-perfusion-likeness")
     arguments = parser.parse_args(argv)
     evaluations = {key: getattr(arguments, key) for key in (*FIGURES, *mass_card.FIGURES, *perfusion_card.FIGURES)}
     publish(arguments.run, arguments.out, arguments.version, {arguments.version: arguments.change}, evaluations)
