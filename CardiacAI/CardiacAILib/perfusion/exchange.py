@@ -12,9 +12,9 @@ from .refine import Prior, approach, noise_variance
 from .transfer import Transfer
 
 #: PS mL/min/g, plasma mL/g, interstitium mL/g: bounds; what they usually are, and the standard deviation of their
-#: logarithm. The means are between rest and stress of 30 healthy volunteers (Xue et al., Magnetic Resonance in Medicine
-#: 2019: PS 1.1 and 1.3, blood 0.10 and 0.12, interstitium 0.20 and 0.21), the deviations far wider than theirs: disease
-#: is to be seen. A prior weighs against the noise of the curve, so it does nothing to a clean one.
+#: logarithm. They follow 30 healthy volunteers (Xue et al., Magnetic Resonance in Medicine 2019, doi 10.1002/mrm.27954:
+#: PS 1.32 under stress; the volumes and PS at rest could not be checked in its text), with deviations far wider than
+#: theirs: disease is to be seen. A prior weighs against the noise of the curve, so it does nothing to a clean one.
 BOUNDS = ((0.05, 8.0), (0.01, 0.25), (0.03, 0.8))
 USUAL, SPREAD = (1.2, 0.064, 0.205), (0.35, 0.25, 0.35)
 #: Table that the start is looked up in.
