@@ -21,10 +21,14 @@ MOST = 448
 
 @dataclass(frozen=True)
 class Found:
-    """labels: uint8 (rows, columns) of the slice. confidence: by label value, mean probability of what was found."""
+    """labels: uint8 (rows, columns) of the slice. confidence: by label value, mean probability of what was found.
+    fine: the same on the pixels of the network's window, whose place `window` tells; None of contours by hand.
+    """
 
     labels: np.ndarray
     confidence: dict[int, float]
+    fine: np.ndarray | None = None
+    window: Grid | None = None
 
 
 def film(
@@ -80,7 +84,8 @@ def find_labels(
     labels = anatomy.correct(to_labels(probabilities, window))[0]
     best, choice = probabilities[0].max(axis=0), probabilities[0].argmax(axis=0)
     found = {s.value: choice == s.value for s in STRUCTURES}
-    return Found(labels, {value: float(best[mask].mean()) if mask.any() else 0.0 for value, mask in found.items()})
+    sure = {value: float(best[mask].mean()) if mask.any() else 0.0 for value, mask in found.items()}
+    return Found(labels, sure, anatomy.correct(choice[None].astype(np.uint8))[0], window)
 
 
 def _ventricle(probabilities: np.ndarray, window: Grid) -> bool:
