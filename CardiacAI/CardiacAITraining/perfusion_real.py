@@ -18,7 +18,9 @@ from CardiacAILib.perfusion.first_pass import GADOLINIUM, FirstPass
 from CardiacAILib.perfusion.flow import fit_flow
 from CardiacAILib.perfusion.input_function import from_curve
 from CardiacAILib.perfusion.reader import read_first_pass
+from CardiacAILib.perfusion.results import KINDS
 from CardiacAILib.perfusion.sector_flow import pure_pixels
+from CardiacAILib.report.perfusion_page import HEALTHY
 
 from . import protocol
 from .evaluate import dice
@@ -26,8 +28,6 @@ from .protocol import plain
 
 #: mm, of QPerf's pixels.
 PIXEL = 2.0
-#: Healthy volunteers of Xue et al. 2019, mL/min/g.
-HEALTHY = {"rest": (0.68, 0.16), "stress": (2.82, 0.47)}
 
 
 def against_masks(folder: Path, engine) -> dict:
@@ -83,13 +83,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="cardiacai-perfusion-real", description=__doc__)
     parser.add_argument("data", type=Path, help="folder that holds perfusion_dicom/ and perfusion_qperf/")
     parser.add_argument("--model", default="perfusion", help="name of a shipped model, or a model folder (%(default)s)")
+    parser.add_argument("--engine", default="auto")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the JSON and the table")
     arguments = parser.parse_args(argv)
-    engine = open_engine(load_model(arguments.model), "openvino")
+    engine = open_engine(load_model(arguments.model), arguments.engine)
     report = protocol.made() | {"model": engine.model.name, "version": engine.model.version}
     report["perfusion_dicom"] = against_masks(arguments.data / "perfusion_dicom", engine)
     report["perfusion_qperf"] = {
-        kind: qperf(arguments.data / "perfusion_qperf" / f"{kind}.mat", kind, engine) for kind in HEALTHY
+        kind: qperf(arguments.data / "perfusion_qperf" / f"{kind}.mat", kind, engine) for kind in KINDS
     }
     report["table"] = table(report)
     arguments.out.mkdir(parents=True, exist_ok=True)

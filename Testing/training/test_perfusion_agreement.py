@@ -1,7 +1,5 @@
 """Figures of the perfusion chain: known contours and flows give known figures."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -9,16 +7,8 @@ from CardiacAILib.images.grid import Grid
 from CardiacAILib.labels import LV, MYO
 from CardiacAILib.perfusion.network import Found
 from CardiacAILib.phantom_acquisition import Anatomy
-from CardiacAILib.phantom_perfusion import perfusion_phantom
-from CardiacAITraining import perfusion_agreement
-from CardiacAITraining.perfusion_agreement import (
-    compare_contours,
-    insertion_apart,
-    on_millimetres,
-    settled,
-    summarise,
-    table,
-)
+from CardiacAITraining.perfusion_agreement import insertion_apart, summarise, table
+from CardiacAITraining.perfusion_cases import compare_contours, on_millimetres, settled
 from CardiacAITraining.perfusion_series import Series
 
 
@@ -54,17 +44,12 @@ def test_nothing_found_has_no_distance():
     assert "hausdorff_mm" not in found
 
 
-def test_contours_are_compared_on_the_networks_own_millimetres(monkeypatch):
+def test_contours_are_compared_on_the_networks_own_millimetres():
     """An answer on a window that sticks out of the field lands where the field is."""
     window = Grid((60, 60), (2.0, 2.0), 1.0, (128, 128), (-10, 20))
     rows, columns = np.indices((128, 128))
     fine = np.where(np.hypot(rows - 70, columns - 40) < 20, LV.value, 0).astype(np.uint8)
-    found = Found(np.zeros((60, 60), np.uint8), {}, fine, window)
-    monkeypatch.setattr(perfusion_agreement, "find_labels", lambda *_: found)
-    section = SimpleNamespace(
-        series=perfusion_phantom(levels=("mid",), pixel=2.0).first_pass.slices[0], times=np.arange(60) * 60 / 70
-    )
-    labels = on_millimetres(section, "signal", None, 120)
+    labels = on_millimetres(Found(np.zeros((60, 60), np.uint8), {}, fine, window), 120)
     assert [np.mean(i) for i in np.nonzero(labels)] == pytest.approx([60, 60], abs=0.01)
     assert (labels > 0).sum() == (fine > 0).sum()
 
