@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench bench-cine agreement flags clean
+.PHONY: demo test lint bench bench-cine bench-perfusion agreement flags clean
 
 # The answer to the terms is kept in the demo's folder: it must not stand for one's own images.
 demo: $(VENV)/.demo
@@ -20,9 +20,13 @@ lint: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m CardiacAITraining.bench
 	$(BIN)/python -m CardiacAITraining.bench_cine
+	$(BIN)/python -m CardiacAITraining.bench_perfusion
 
 bench-cine: $(VENV)/.test
 	$(BIN)/python -m CardiacAITraining.bench_cine
+
+bench-perfusion: $(VENV)/.test
+	$(BIN)/python -m CardiacAITraining.bench_perfusion
 
 # make agreement ACDC=folder [MODEL=name or folder] [SPLIT=validation]; make flags: of the evaluation that is kept.
 MODEL ?= cine_short_axis

@@ -52,6 +52,7 @@ class CardiacAIPerfusionWidget(JobPanel):
         self.setUpPanel(CardiacAIPerfusionLogic())
         self._results = ResultsSection(self.ui, self.logic, self._setStatus)
         self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
+        self.ui.measureButton.connect("clicked(bool)", self.onMeasureButton)
         self.ui.reportButton.connect("clicked(bool)", self.onReportButton)
         self.initializeParameterNode()
 
@@ -123,6 +124,18 @@ class CardiacAIPerfusionWidget(JobPanel):
             )
             self._jobStarted()
 
+    def onMeasureButton(self) -> None:
+        """After the reader corrected contours."""
+        with self._errorsShown():
+            self.logic.startAgain(
+                self._parameterNode.outputTable,
+                onProgress=self.onProgress,
+                onDone=self.onMeasured,
+                onError=self.onError,
+            )
+            self._setStatus(_("Measuring again..."), 0.0)
+            self._jobStarted()
+
     def onReportButton(self) -> None:
         path = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the report"), "")
         self.saveReport(path)
@@ -141,6 +154,11 @@ class CardiacAIPerfusionWidget(JobPanel):
         self.showResult()
         self._results.showInViews()
 
+    def onMeasured(self, nodes, study) -> None:
+        """Its nodes have new numbers and maps."""
+        self._jobEnded(_("Measured again, from the contours as they are now."), 1.0)
+        self.showResult()
+
     def updateButtons(self) -> None:
         """Brings all widgets but the results in step with choice and job."""
         parameters, running = self._parameterNode, self.logic.isRunning
@@ -151,6 +169,8 @@ class CardiacAIPerfusionWidget(JobPanel):
         self.ui.cancelButton.enabled = running
         for section in (self.ui.inputsCollapsibleButton, self.ui.advancedCollapsibleButton):
             section.enabled = not running
+        if self._results:
+            self._results.showMeasurable()
 
     def showResult(self) -> None:
         """Shows what is recorded of the chosen result."""

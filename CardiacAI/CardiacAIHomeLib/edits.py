@@ -7,9 +7,9 @@ SETTLED_MS = 700
 
 
 class Edits(VTKObservationMixin):
-    """Watches a segmentation node, wherever it is edited.
+    """Watches segmentation nodes, wherever they are edited.
 
-    :param onSettled: called when it was modified, not more often than a reader can draw
+    :param onSettled: called when one was modified, not more often than a reader can draw
     """
 
     def __init__(self, onSettled) -> None:
@@ -19,11 +19,11 @@ class Edits(VTKObservationMixin):
         self._timer.setInterval(SETTLED_MS)
         self._timer.connect("timeout()", onSettled)
 
-    def follow(self, segmentationNode) -> None:
-        """From now on this one; None: nothing. What has not settled yet is forgotten."""
+    def follow(self, *segmentationNodes) -> None:
+        """From now on these; None: nothing. What has not settled yet is forgotten."""
         self.removeObservers()
         self._timer.stop()
-        if segmentationNode:
+        for segmentationNode in filter(None, segmentationNodes):
             events = segmentationNode.GetContentModifiedEvents()
             for n in range(events.GetNumberOfValues()):
                 self.addObserver(segmentationNode, events.GetValue(n), self.onModified)

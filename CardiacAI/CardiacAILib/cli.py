@@ -212,15 +212,18 @@ def _add_perfusion(kinds, formatter, parents: list) -> None:
     add("--aif-stress", type=Path, metavar="F", help="series of the LV's blood under stress (low dose, dual sequence)")
     add("--aif-rest", type=Path, metavar="F", help="likewise at rest")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the results")
-    add("--unit", choices=("mmol/L", "signal"), help="what voxels hold, where the files do not tell (AIF series too)")
-    add("--aif-unit", choices=("mmol/L", "signal"), help="where the AIF series differ from the others")
+    add("--unit", choices=("mmol/L", "signal"), help="what voxels hold, where the files do not tell")
     add(
-        "--rr",
-        type=_between(0.2, 3.0, "seconds"),
-        metavar="S",
-        help="seconds between frames, where no times are stored",
+        "--aif-unit",
+        choices=("mmol/L", "signal"),
+        help="of the AIF series, likewise (as --unit where neither unit nor sequence is told)",
     )
-    add("--frame-times", type=Path, metavar="FILE", help="text file with the seconds of every frame, likewise")
+    add(
+        "--saturation-time",
+        default="first",
+        choices=("first", "centre"),
+        help="what the header's saturation time runs to: first readout pulse or centre of k-space (%(default)s)",
+    )
     add("--levels", type=_levels, metavar="L,L,L", help="of the report's slices 1, 2, 3: base,mid,apex; - leaves out")
     add(
         "--flow-model",
@@ -244,7 +247,19 @@ def _add_perfusion(kinds, formatter, parents: list) -> None:
         metavar="MODEL",
         help="shipped model or model folder (%(default)s)",
     )
+    _add_times(perfusion)
     perfusion.set_defaults(run=perfusion_commands.perfusion, usage_error=perfusion.error)
+
+
+def _add_times(perfusion: argparse.ArgumentParser) -> None:
+    times = perfusion.add_argument_group("times of frames", "for series, AIF series too, that tell none")
+    for kind, of in (("", "all series"), ("-rest", "those at rest"), ("-stress", "those under stress")):
+        times.add_argument(
+            f"--rr{kind}", type=_between(0.2, 3.0, "seconds"), metavar="S", help=f"seconds between frames of {of}"
+        )
+        times.add_argument(
+            f"--frame-times{kind}", type=Path, metavar="FILE", help="or a text file with the seconds of every frame"
+        )
 
 
 def _levels(text: str) -> tuple[str, ...]:

@@ -25,9 +25,14 @@ def perfusion(arguments) -> int:
         )
     options = PerfusionOptions(
         unit=arguments.unit,
-        aif_unit=arguments.aif_unit or arguments.unit,
+        aif_unit=arguments.aif_unit,
         frame_times=arguments.frame_times and read_times(arguments.frame_times),
+        frame_times_rest=arguments.frame_times_rest and read_times(arguments.frame_times_rest),
+        frame_times_stress=arguments.frame_times_stress and read_times(arguments.frame_times_stress),
         rr_s=arguments.rr,
+        rr_rest_s=arguments.rr_rest,
+        rr_stress_s=arguments.rr_stress,
+        saturation_time=arguments.saturation_time,
         levels=arguments.levels,
         flow_model=arguments.flow_model,
         hematocrit=arguments.hematocrit,

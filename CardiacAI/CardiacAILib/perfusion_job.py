@@ -11,6 +11,8 @@ from .images.volume import Volume
 from .inference import Progress
 from .perfusion.first_pass import FirstPass
 from .perfusion.kinetics import HEMATOCRIT
+from .perfusion.patients import require_one_patient
+from .perfusion.protocols import FIRST
 from .perfusion.results import KINDS, PassResult, PerfusionStudy
 from .perfusion_sources import PerfusionSource
 from .privacy import anonymous
@@ -20,21 +22,33 @@ from .results import fingerprint, replaced_results
 @dataclass(frozen=True)
 class PerfusionOptions:
     """How to read and analyse. unit, aif_unit: what voxels of the series and of the AIF series hold ("mmol/L",
-    "signal"), None for what the files tell. frame_times: s of every frame, rr_s: s between frames, where the files tell
-    no times. levels: one a slice, by position, for rest and
-    stress alike. flow_model, hematocrit, swap_insertions: see
+    "signal"), None for what the files tell. frame_times: s of every frame, rr_s: s between frames, for series that tell
+    no times; of rest or stress alone where one is named. saturation_time: see `perfusion.reader.read_first_pass`.
+    levels: one a slice, by position, for rest and stress alike. flow_model, hematocrit, swap_insertions: see
     `perfusion.study.analyse`. with_identifiers: name and id of the patient enter the report.
     """
 
     unit: str | None = None
     aif_unit: str | None = None
     frame_times: tuple[float, ...] | None = None
+    frame_times_rest: tuple[float, ...] | None = None
+    frame_times_stress: tuple[float, ...] | None = None
     rr_s: float | None = None
+    rr_rest_s: float | None = None
+    rr_stress_s: float | None = None
+    saturation_time: str = FIRST
     levels: tuple[str, ...] | None = None
     flow_model: str = "exchange"
     hematocrit: float = HEMATOCRIT
     swap_insertions: bool = False
     with_identifiers: bool = False
+
+    def times_of(self, kind: str) -> dict:
+        """Those of one pass, as `read_first_pass` takes them: what is given for it alone goes first."""
+        own = {"rr_s": getattr(self, f"rr_{kind}_s"), "frame_times": getattr(self, f"frame_times_{kind}")}
+        if set(own.values()) == {None}:
+            return {"rr_s": self.rr_s, "frame_times": self.frame_times}
+        return own
 
     def recorded(self) -> dict:
         """Those that are not the default, as they stand in a result's provenance."""
@@ -59,7 +73,7 @@ def perfusion_path(
     from .report import write_perfusion_report
 
     progress(0.0, "reading")
-    read = {kind: _read(source, kind, options) for kind in KINDS}
+    read = _of_one_patient({kind: _read(source, kind, options) for kind in KINDS})
     who = next((one.identifiers for one in read.values() if one is not None and one.identifiers), {})
     known, title = who, source.name
     if not options.with_identifiers:
@@ -105,9 +119,17 @@ def _read(source: PerfusionSource, kind: str, options: PerfusionOptions) -> Firs
         aif=getattr(source, f"aif_{kind}"),
         unit=options.unit,
         aif_unit=options.aif_unit,
-        frame_times=options.frame_times,
-        rr_s=options.rr_s,
+        saturation_time=options.saturation_time,
+        **options.times_of(kind),
     )
+
+
+def _of_one_patient(read: dict[str, FirstPass | None]) -> dict[str, FirstPass | None]:
+    """With a remark where only names differ. Raises InputError where rest and stress are of two patients."""
+    there = {kind: one for kind, one in read.items() if one is not None}
+    names = {"rest": "the series at rest", "stress": "the series under stress"}
+    remarks = require_one_patient([(names[kind], one.identifiers) for kind, one in there.items()])
+    return read | {kind: replace(one, remarks=(*one.remarks, *remarks)) for kind, one in list(there.items())[-1:]}
 
 
 def _nameless(first_pass: FirstPass) -> FirstPass:

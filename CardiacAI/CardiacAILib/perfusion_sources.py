@@ -75,13 +75,28 @@ def given_series(rest, stress, aif_rest: Path | None, aif_stress: Path | None) -
 
 def _patient(folder: Path, out: Path | None, alone: bool = True) -> PerfusionSource | None:
     _, images, folders = contents(folder, out)
-    named = {"rest": [], "stress": [], "aif_rest": [], "aif_stress": []}
+    named, unclear = {"rest": [], "stress": [], "aif_rest": [], "aif_stress": []}, []
     for entry in sorted((*images, *folders), key=_natural):
-        name = _words(entry)
-        kinds = set(_KIND.findall(name))
-        if len(kinds) == 1 and not (entry in images and is_label_map(entry)):
-            named["aif_" * bool(_AIF.search(name)) + kinds.pop()].append(entry)
-    if not named["rest"] and not named["stress"]:
+        if entry in images and is_label_map(entry):
+            continue
+        kinds, aif = set(_KIND.findall(_words(entry))), bool(_AIF.search(_words(entry)))
+        if len(kinds) == 1:
+            named["aif_" * aif + kinds.pop()].append(entry)
+        elif kinds or aif:
+            unclear.append((entry, "rest and stress" if kinds else "aif, but neither rest nor stress"))
+    patient = bool(named["rest"] or named["stress"])
+    for entry, words in unclear:
+        if patient or entry in images:  # a folder may be a patient's, whatever it is called
+            raise InputError(
+                f"{entry.name} in {folder.name} has {words} in its name, so it is not clear of which pass it is. {_HOW}"
+            )
+    for kind in ("rest", "stress"):
+        lonely = named[f"aif_{kind}"]
+        if lonely and not named[kind] and (patient or lonely[0] in images):
+            raise InputError(
+                f"{folder.name} holds an AIF series at {kind} ({lonely[0].name}) but no series of the muscle. {_HOW}"
+            )
+    if not patient:
         return None
     for kind in ("aif_rest", "aif_stress"):
         if len(named[kind]) > 1:

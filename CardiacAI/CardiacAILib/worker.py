@@ -13,6 +13,8 @@ Commands:
     {"do": "perfusion", "id", "arrays": {name: file}, "passes", "model", "engine", "precision", "flow_model",
      "hematocrit"}
         passes: {"rest", "stress"}, each `record.values_of` a `FirstPass`, or null.
+    {"do": "perfusion_again", "id", "arrays": {name: file}, "values"}
+        values: `record.drawn_values` a study and the contours that a reader drew.
     {"do": "cancel", "ids": [...]}
 Closing stdin ends the process, in the middle of a job too.
 Events:
@@ -21,7 +23,8 @@ Events:
     {"event": "phase", "id", "index", "labels": file}: of a function job, as each phase becomes final, in any order.
     {"event": "result", "id", "measurements", "flags", "provenance"}, with "labels": file for a segment job; those of a
         function job have all been told by then. Of a mass job also "second_labels": file, and the rest of
-        `mass_record.values_of`. Of a perfusion job "values" and "arrays", {name: file}: `record.values_of` the study.
+        `mass_record.values_of`. Of a perfusion job "values" and "arrays", {name: file}: `record.values_of` the study;
+        where it was measured again, without the voxels of its series.
     {"event": "error", "id", "kind", "message", "details"}; kind: a class in `errors`, "" for a bug. "Cancelled" ends a
         cancelled job.
 """
@@ -60,7 +63,7 @@ class Jobs:
         """command and what is told and returned: see the module."""
         import numpy as np
 
-        if command["do"] == "perfusion":
+        if command["do"].startswith("perfusion"):
             return self._perfuse(command, folder, progress)
         # A map, not a copy: of a cine, only the phase at hand is in memory.
         array = np.asarray(np.load(folder / command["image"], mmap_mode="r", allow_pickle=False))
@@ -117,20 +120,24 @@ class Jobs:
     def _perfuse(self, command: dict, folder: Path, progress: Progress) -> dict:
         import numpy as np
 
-        from .perfusion.record import thing_of, values_of
-        from .perfusion.study import analyse
+        from .perfusion.record import drawn_of, thing_of, values_of, without_series
+        from .perfusion.study import analyse, measured_again
 
         arrays = {name: np.load(folder / file, allow_pickle=False) for name, file in command["arrays"].items()}
-        passes = thing_of(command["passes"], arrays)
-        progress(0.0, "Loading the model")
-        study = analyse(
-            passes["rest"],
-            passes["stress"],
-            self._open(command, command["model"], command["precision"]),
-            model=command["flow_model"],
-            hematocrit=command["hematocrit"],
-            progress=progress,
-        )
+        if command["do"] == "perfusion_again":
+            study, contours, by_hand = drawn_of(command["values"], arrays)
+            study = without_series(measured_again(study, contours, **by_hand, progress=progress))
+        else:
+            passes = thing_of(command["passes"], arrays)
+            progress(0.0, "Loading the model")
+            study = analyse(
+                passes["rest"],
+                passes["stress"],
+                self._open(command, command["model"], command["precision"]),
+                model=command["flow_model"],
+                hematocrit=command["hematocrit"],
+                progress=progress,
+            )
         values, arrays = values_of(study)
         number = command["id"]
         return {

@@ -6,7 +6,7 @@ Nothing here blocks longer than it takes to write an image to a temporary folder
 import queue
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from .mass import MODELS
 from .perfusion import record
 from .perfusion.first_pass import FirstPass
 from .perfusion.kinetics import HEMATOCRIT
+from .perfusion.results import PerfusionStudy
 from .worker import cine_values, geometry_of
-from .worker_process import WorkerProcess, remove_stale_folders
+from .worker_process import WorkerProcess, last_words, remove_stale_folders
 from .worker_results import Job, Result
 
 
@@ -172,6 +173,18 @@ class WorkerClient:
         options = {"passes": passes, "model": _at(model), "flow_model": flow_model, "hematocrit": float(hematocrit)}
         return self._submit("perfusion", Job(None, worker_results.study), engine, precision, arrays, **options)
 
+    def perfusion_again(
+        self, study: PerfusionStudy, contours: Mapping[str, Sequence[np.ndarray | None]], **by_hand
+    ) -> int:
+        """Sends a study off to be measured again and returns the job's number; its result is a `PerfusionStudy` without
+        the voxels of its series.
+
+        All as for `perfusion.study.measured_again`. No weights are needed.
+        """
+        values, arrays = record.drawn_values(study, contours, by_hand)
+        job = Job(None, worker_results.study)
+        return self._submit("perfusion_again", job, "auto", "f32", arrays, values=values)
+
     def poll(self) -> list[Event]:
         """What happened since the last call; never waits."""
         events, self._events = self._events, []
@@ -181,7 +194,7 @@ class WorkerClient:
             except queue.Empty:
                 break
             if message["event"] == "end":
-                events += self._end_all(EngineError(_last_words(message["code"], message["stderr"])), message["stderr"])
+                events += self._end_all(EngineError(last_words(message["code"], message["stderr"])), message["stderr"])
                 self._forget_process()
             else:
                 events += self._understand(message)
@@ -275,11 +288,3 @@ def _at(model: str) -> str:
     """A model as the process finds it, which runs in another folder."""
     folder = model_folder(model)
     return str(folder if folder.is_dir() else model)
-
-
-def _last_words(code: int, stderr: str) -> str:
-    reason = f"signal {-code}" if code < 0 else f"exit code {code}"
-    hint = " It may have run out of memory." if code in (-9, 137) else ""
-    last = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), "")
-    quote = f" Its last words: {last}" if last else ""
-    return f"The inference process ended unexpectedly ({reason}).{hint} The scene is unharmed; try again.{quote}"

@@ -194,3 +194,12 @@ def _kill_tree(pid: int) -> None:
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone; macOS says the latter of a zombie
         os.killpg(pid, signal.SIGKILL)
+
+
+def last_words(code: int, stderr: str) -> str:
+    """Of a process that ended by itself, for a reader."""
+    reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+    hint = " It may have run out of memory." if code in (-9, 137) else ""
+    last = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), "")
+    quote = f" Its last words: {last}" if last else ""
+    return f"The inference process ended unexpectedly ({reason}).{hint} The scene is unharmed; try again.{quote}"

@@ -42,9 +42,8 @@ class CardiacAIPerfusionLogic(JobLogic):
         """
         from pathlib import Path
 
-        from CardiacAILib.perfusion.reader import read_first_pass
-
         from CardiacAILib.mrml import first_pass_to_sequences
+        from CardiacAILib.perfusion.reader import read_first_pass
 
         first_pass = read_first_pass([Path(path) for path in paths], unit=unit, rr_s=frameSeconds)
         name = name or os.path.basename(os.path.normpath(paths[0])).split(".")[0]
@@ -120,6 +119,41 @@ class CardiacAIPerfusionLogic(JobLogic):
         output = tableNode.GetID() if tableNode else None
         self._job = PerfusionJob(number, first.GetID(), output, onProgress, onDone, onError)
 
+    def measureAgain(self, tableNode, *, timeoutSeconds: float = 3600.0):
+        """Measures again after contours were edited, and waits; the application stays live meanwhile.
+
+        :returns: as `process`; the study is without the voxels of its series
+        :raises CardiacAILib.errors.CardiacAIError: see `startAgain`
+        """
+        return self._wait(self.startAgain, tableNode, timeoutSeconds=timeoutSeconds)
+
+    def startAgain(
+        self,
+        tableNode,
+        *,
+        onProgress: Callable[[float, str], None] = lambda fraction, text: None,
+        onDone: Callable = lambda nodes, study: None,
+        onError: Callable[[Exception, str], None] = lambda error, details: None,
+    ) -> None:
+        """Starts to measure flow with the contours as they are drawn now; the rest is as for `start`.
+
+        Motion is not corrected again and the network is not asked. Levels and insertions by hand stay.
+
+        :param tableNode: segments table of the study, whose numbers and maps are replaced
+        :raises CardiacAILib.errors.CardiacAIError: no result, no edited contours, process does not start
+        """
+        from CardiacAILib.mrml import drawn_contours
+
+        study, contours, hands = drawn_contours(tableNode)
+        number = self._worker([]).perfusion_again(
+            study,
+            contours,
+            levels={kind: hand.levels for kind, hand in hands.items()},
+            insertions={kind: hand.insertions for kind, hand in hands.items()},
+            swap={kind: hand.swap for kind, hand in hands.items()},
+        )
+        self._job = AgainJob(number, tableNode.GetID(), onProgress, onDone, onError)
+
     @staticmethod
     def result(tableNode):
         """`CardiacAILib.mrml.PerfusionNodes` of a study, by its segments table; without any where it is none."""
@@ -192,6 +226,36 @@ class PerfusionJob:
 
     def fail(self, error: Exception, details: str, keep: bool = True) -> None:
         """Nothing is there that could be kept."""
+        self.onError(error, details)
+
+
+@dataclass
+class AgainJob:
+    """A study with other contours on its way through the process. Its nodes are changed at the end."""
+
+    number: int
+    tableID: str
+    onProgress: Callable[[float, str], None]
+    onDone: Callable
+    onError: Callable[[Exception, str], None]
+
+    def finish(self, study) -> None:
+        """study: `CardiacAILib.perfusion.results.PerfusionStudy`."""
+        from CardiacAILib import mrml
+        from CardiacAILib.errors import CardiacAIError, InputError
+
+        tableNode = slicer.mrmlScene.GetNodeByID(self.tableID)
+        try:
+            if tableNode is None:
+                raise InputError(_("The result was removed while it was being measured again."))
+            study = mrml.measured_to_nodes(study, tableNode)
+        except CardiacAIError as error:
+            self.onError(error, "")
+            return
+        self.onDone(mrml.perfusion_nodes(tableNode), study)
+
+    def fail(self, error: Exception, details: str, keep: bool = True) -> None:
+        """Nothing has changed."""
         self.onError(error, details)
 
 

@@ -29,6 +29,7 @@ class ResultsSection:
         self.ui, self.logic, self._tell = ui, logic, tell
         self._nodes = self._study = self._drawn = None
         self._shown = ()  # not even nothing yet
+        self._edited = []
         self._moves = Moves(self.onMoved)
         self._edits = Edits(self.onEditsSettled)
         ui.pictureComboBox.connect("currentIndexChanged(int)", self.onPictureChosen)
@@ -93,9 +94,13 @@ class ResultsSection:
         self._divide()
 
     def onEditsSettled(self) -> None:
-        """Numbers stay, and that they do is told."""
+        """Numbers stay until they are measured again, and that they do is told."""
         if self._study and self._nodes.segments.GetScene():
             self._showFlags()
+
+    def showMeasurable(self) -> None:
+        """Whether there is anything to measure again."""
+        self.ui.measureButton.enabled = bool(self._edited) and not self.logic.isRunning
 
     def onSwapButton(self) -> None:
         self._divide(swap=True)
@@ -146,6 +151,7 @@ class ResultsSection:
     def _refresh(self) -> None:
         nodes, study = self._nodes, self._study
         self._moves.follow([one.insertions for one in nodes.slices.values() if study and one.insertions])
+        self._edits.follow(*(one.contours for one in nodes.slices.values() if study))
         for view, table in (
             (self.ui.tableView, nodes.measurements),
             (self.ui.segmentsTableView, nodes.segments),
@@ -171,15 +177,15 @@ class ResultsSection:
         from CardiacAILib.mrml import edited_slices
 
         flags = self._study.flags if self._study else None
-        edited = edited_slices(self._nodes.segments, self._study) if self._study else []
-        if edited:
-            text = _("Contours were edited ({slices}): numbers and maps are those of the contours that were found.")
-            flags = (Flag("contours_edited", "warning", text.format(slices=", ".join(edited))), *flags)
+        self._edited = edited_slices(self._nodes.segments, self._study) if self._study else []
+        if self._edited:
+            text = _("Contours were edited ({slices}): numbers and maps are those of the contours before.")
+            flags = (Flag("contours_edited", "warning", text.format(slices=", ".join(self._edited))), *flags)
+        self.showMeasurable()
         self.ui.flagsLabel.text = flagsHtml(flags)
 
     def _showSlice(self) -> None:
         one = self._slice()
-        self._edits.follow(self._nodes.slices[one.name].contours if one else None)
         self.ui.levelComboBox.enabled = one is not None
         with silent(self.ui.levelComboBox):
             self.ui.levelComboBox.currentIndex = LEVELS.index(one.level if one else "")

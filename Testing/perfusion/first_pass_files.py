@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from CardiacAILib.errors import InputError
 from CardiacAILib.images.volume import Volume
+from CardiacAILib.perfusion.reader import read_first_pass
 
 FRAMES, RR = 30, 0.8
 #: Rows, columns and normal of an oblique short-axis slice in LPS.
@@ -47,7 +50,7 @@ def write_slice(
         data.BitsAllocated = data.BitsStored = 16
         data.HighBit, data.PixelRepresentation = 15, 0
         data.InversionTime, data.RepetitionTime, data.FlipAngle = 100, 2.4, 12
-        data.MagneticFieldStrength, data.AcquisitionMatrix = 1.5, [0, 128, 96, 0]
+        data.MagneticFieldStrength, data.AcquisitionMatrix = 1.5, [0, 128, 64, 0]
         if times is not False:
             data.TriggerTime = f"{1000 * times[n]:.1f}"
         data.PixelData = picture.astype(np.uint16).tobytes()
@@ -82,6 +85,21 @@ def volume(slices=1, frames=FRAMES, times=True, seed=1) -> Volume:
     array = np.random.default_rng(seed).integers(20, 900, (frames, slices, 12, 14)).astype(np.int16)
     told = tuple(float(n * RR) for n in range(frames)) if times else None
     return Volume(array, (1.25, 1.5, 9.0), (-30.0, 20.0, 60.0), np.column_stack([OBLIQUE[:, :2], normal()]), told)
+
+
+def codes(first_pass) -> set[str]:
+    return {flag.code for flag in first_pass.remarks}
+
+
+def said(first_pass, code: str) -> str:
+    """The one remark of that code."""
+    (message,) = [flag.message for flag in first_pass.remarks if flag.code == code]
+    return message
+
+
+def refuses(match: str, *paths, **how) -> None:
+    with pytest.raises(InputError, match=match):
+        read_first_pass(list(paths), **how)
 
 
 def read_header(path: Path):

@@ -21,7 +21,6 @@ from CardiacAILib.images.writer import write_volume
 from CardiacAILib.labels import MYO
 from CardiacAILib.perfusion import network
 from CardiacAILib.perfusion.first_pass import GADOLINIUM
-from CardiacAILib.perfusion_sources import find_first_passes
 from CardiacAILib.phantom_perfusion import perfusion_phantom
 
 LEVELS = ("base", "mid", "apex")
@@ -165,7 +164,7 @@ def test_options_are_used_and_recorded(files, tmp_path, capsys):
     assert made["by_hand"] == {"stress": ["levels", "swap"]}
     assert [one["level"] for one in told["passes"]["stress"]["slices"]] == ["mid", "apex"]
     assert made["options"] == {
-        "unit": "mmol/L", "aif_unit": "mmol/L", "levels": ["mid", "apex"], "flow_model": "fermi", "hematocrit": 0.36,
+        "unit": "mmol/L", "levels": ["mid", "apex"], "flow_model": "fermi", "hematocrit": 0.36,
         "swap_insertions": True,
     }  # fmt: skip
     assert "rest" not in told["passes"] and not (tmp_path / "rest_1_labels.nii.gz").exists()
@@ -246,19 +245,6 @@ def test_folders_of_patients(files, tmp_path, capsys):
     assert [row["state"] for row in rows(out / "summary.csv")] == ["done", "done", "failed"]
 
 
-def test_which_series_lie_in_a_folder(tmp_path):
-    for name in ("rest_10.nii.gz", "rest_2.nii.gz", "AIF_rest.nii.gz", "rest_2_labels.nii.gz", "cine.nii.gz"):
-        (tmp_path / "p" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "p" / name).touch()
-    (tmp_path / "p" / "Stress-1").mkdir()
-    (tmp_path / "p" / "forest").mkdir()
-    for found in (find_first_passes(tmp_path / "p")[0], find_first_passes(tmp_path)[0]):
-        assert found.name == "p"
-        assert [path.name for path in found.rest] == ["rest_2.nii.gz", "rest_10.nii.gz"]
-        assert [path.name for path in found.stress] == ["Stress-1"]
-        assert found.aif_rest.name == "AIF_rest.nii.gz" and found.aif_stress is None
-
-
 # Wrong use
 
 
@@ -271,6 +257,8 @@ def test_which_series_lie_in_a_folder(tmp_path):
         (("--rest", "FILE", "--aif-stress", "FILE"), 3, "no series of the muscle"),
         (("--rest", "FILE", "--levels", "top"), 2, "top"),
         (("--rest", "FILE", "--hematocrit", "42"), 2, "42"),
+        (("--rest", "FILE", "--rr-stress", "800"), 2, "800"),
+        (("--rest", "FILE", "--saturation-time", "end"), 2, "end"),
         (("--rest", "FILE", "--frame-times", "missing.txt"), 3, "missing.txt"),
         (("EMPTY",), 3, "no first-pass series"),
         (("FILE",), 3, "--stress or --rest"),
@@ -284,14 +272,6 @@ def test_wrong_use_is_told(files, tmp_path, capsys, words, code, said):
         assert end.code == code
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("text", ["", "1.0", "0 1 1 2", "0 one 2", "0 1 nan"])
-def test_times_that_are_none(files, tmp_path, text, capsys):
-    times = tmp_path / "times.txt"
-    times.write_text(text, encoding="utf-8")
-    assert run("--rest", files / "rest_1.seq.nrrd", "--frame-times", times, "-o", tmp_path / "out") == 3
-    assert "times.txt" in capsys.readouterr().err
 
 
 def test_terms_and_models(files, tmp_path, monkeypatch, capsys):

@@ -42,6 +42,21 @@ def test_the_forward_model_is_inverted(protocol, t1):
     np.testing.assert_allclose(gadolinium(signal(truth, t1, protocol), t1, protocol), truth, atol=2e-3)
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_table_is_as_exact_as_a_search_for_the_root(protocol):
+    """Up to undiluted blood, to a thousandth."""
+    from scipy.optimize import brentq
+
+    shares = np.linspace(signal(0.05, 1.6, protocol), signal(12.0, 1.6, protocol), 60)
+    wanted = [brentq(lambda gd, s=s: signal(gd, 1.6, protocol) - s, 0, 24, xtol=1e-12) for s in shares]
+    np.testing.assert_allclose(gadolinium(shares, 1.6, protocol), wanted, rtol=1e-3)
+
+
+def test_what_is_unknown_stays_unknown():
+    found = gadolinium(np.array([np.nan, 0.05]), 1.0, PROTOCOLS[0])
+    assert np.isnan(found[0]) and np.isfinite(found[1])
+
+
 def test_a_map_of_t1_is_taken_pixel_by_pixel():
     truth = np.array([[0.0, 1.0], [2.0, 3.0]])
     t1 = np.array([[1.0, 1.6], [1.6, 1.0]])

@@ -157,6 +157,52 @@ def test_same_result_as_without_a_worker(monkeypatch):
     assert without_times(told) == without_times(json.loads(json.dumps(plain)))
 
 
+def test_measured_again_as_without_a_worker(monkeypatch):
+    """Contours, levels, insertions and swap there; numbers and maps back, but no series. No model is opened."""
+    from CardiacAILib.perfusion import network
+    from CardiacAILib.perfusion.study import analyse, measured_again
+    from CardiacAILib.phantom_perfusion import perfusion_phantom
+
+    monkeypatch.syspath_prepend(str(ORACLE))
+    monkeypatch.setattr(network, "find_labels", network.find_labels)
+    from perfusion_oracle import HEART, Oracle
+
+    stress = perfusion_phantom(flow=3.0, **HEART).first_pass
+    study = analyse(None, stress, Oracle()._open({}, "any", "f32"), model="fermi", hematocrit=0.4)
+    labels = study.stress.slices[0].labels.array[0].copy()
+    labels[: len(labels) // 2 - 4][labels[: len(labels) // 2 - 4] == 1] = 2  # some of the RV
+    pair = tuple((row + 1.0, column) for row, column in study.stress.slices[0].insertions)
+    by_hand = {"levels": {"stress": ("apex",)}, "insertions": {"stress": (pair,)}, "swap": {"stress": True}}
+    client = WorkerClient()
+    try:
+        events = finish(client, client.perfusion_again(study, {"stress": [labels]}, **by_hand))
+        unusable = finish(client, client.perfusion_again(study, {"stress": [labels[:-1]]}))[-1]
+    finally:
+        client.stop()
+    assert events[-1].kind == "result", events[-1].error
+    assert any("blood flow of stress 1" in event.text for event in events)
+    assert isinstance(unusable.error, InputError)
+    direct = measured_again(study, {"stress": [labels]}, **by_hand)
+    assert direct.stress.flow != study.stress.flow
+    assert direct.stress.by_hand == ("contours", "levels", "insertions", "swap")
+    (told, arrays), (plain, wanted) = values_of(events[-1].result), values_of(direct)
+    assert wanted.pop("stress.slices.0.series").size > arrays.pop("stress.slices.0.series").size == 0
+    assert arrays.keys() == wanted.keys()
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(arrays[name], array, name)
+    assert without_times(told) == without_times(json.loads(json.dumps(plain)))
+
+
+def test_contours_there_and_back():
+    from CardiacAILib.perfusion.record import drawn_of, drawn_values
+    from CardiacAILib.perfusion.results import PerfusionStudy
+
+    study = PerfusionStudy(None, None, {}, None, None, "", (), (), {})
+    values, arrays = drawn_values(study, {}, {"levels": {"rest": ("base", "")}, "swap": {}})
+    back = drawn_of(json.loads(json.dumps(values)), arrays)
+    assert back == (study, {}, {"levels": {"rest": ("base", "")}, "swap": {}})
+
+
 def without_times(values) -> str:
     """JSON, but for how long it took and when."""
     study = json.loads(json.dumps(values))["of"]

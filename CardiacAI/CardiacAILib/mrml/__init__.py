@@ -7,7 +7,8 @@ Nothing heavy is imported until a function is called.
 from .first_pass import first_pass_from_sequences, first_pass_to_sequences
 from .function import FunctionNodes, function_nodes, function_to_nodes
 from .mass import MassNodes, contours_changed, index_again, is_second, mass_nodes, mass_to_nodes, weigh_again
-from .perfusion import PerfusionNodes, divide_again, edited_slices, perfusion_nodes, study_of, study_to_nodes
+from .perfusion import PerfusionNodes, perfusion_nodes, study_of, study_to_nodes
+from .perfusion_edits import divide_again, drawn_contours, edited_slices, measured_to_nodes
 from .perfusion_record import ByHand
 from .perfusion_slices import SliceNodes
 from .phase_volumes import phase_volume
@@ -52,6 +53,7 @@ __all__ = [
     "contours_changed",
     "digest",
     "divide_again",
+    "drawn_contours",
     "edited_slices",
     "empty_cine",
     "first_pass_from_sequences",
@@ -65,6 +67,7 @@ __all__ = [
     "labels_to_segmentation_sequence",
     "mass_nodes",
     "mass_to_nodes",
+    "measured_to_nodes",
     "measurements_to_table",
     "patient_node",
     "patient_of",

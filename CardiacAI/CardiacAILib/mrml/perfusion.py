@@ -1,36 +1,27 @@
-"""A perfusion study as nodes, found again from its table of segments; its slices divided again as a reader wants."""
+"""A perfusion study as nodes, found again from its table of segments."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..perfusion.record import NO_VOXELS
 from ..perfusion.results import KINDS
-from .perfusion_record import ByHand, read_record, rewrite_record, write_record
-from .perfusion_slices import (
-    SliceNodes,
-    placed_insertions,
-    remove_slice,
-    show_division,
-    slice_nodes,
-    slice_to_nodes,
-)
+from .perfusion_record import ByHand, read_record, write_record
+from .perfusion_slices import SliceNodes, remove_slice, slice_nodes, slice_to_nodes
 from .perfusion_tables import CURVES, curves_to_table, fill_chart, fill_series, headline_to_table, segments_to_table
 from .results import place_beside, record_result
-from .segmentations import segmentation_to_labels
 from .sequences import series_from_sequence
 
 if TYPE_CHECKING:
-    from ..perfusion.results import PassResult, PerfusionStudy
+    from ..perfusion.results import PerfusionStudy
 
 #: Attribute of the segments table of a study.
 PERFUSION = "CardiacAI.Perfusion"
-#: Pixels by which a point must be moved to be meant.
-_MOVED = 0.01
 _IMAGE, _RECORD = "CardiacAI.Perfusion.image", "CardiacAI.Perfusion.record"
 _HEADLINE = "CardiacAI.Perfusion.measurements"
 
@@ -94,19 +85,16 @@ def study_to_nodes(study: PerfusionStudy, image_node, table_node=None) -> Perfus
     record = _node(table_node, _RECORD, "vtkMRMLTextNode", "record")
     record.SetHideFromEditors(True)
     write_record(record, study, {})
-    nodes = _show_numbers(study, table_node)
-    for found in slices.values():
-        for node in (found.shown, found.contours, found.flow, found.upslope, found.sectors, found.insertions):
-            if node is not None:
-                place_beside(node, image_node, _folder(table_node))
+    nodes = show_numbers(study, table_node)
+    place_slices(slices.values(), table_node)
     return nodes
 
 
-def study_of(table_node, with_series: bool = True) -> tuple[PerfusionStudy, dict[str, ByHand]]:
+def study_of(table_node, with_series: bool | Collection[str] = True) -> tuple[PerfusionStudy, dict[str, ByHand]]:
     """The study that a segments table belongs to, and what of it is by hand, by kind of pass.
 
-    with_series: else the voxels of `SliceFlow.series` are left out, which is quicker. Raises InputError where the table
-    is nobody's, where the record is gone or damaged, or a series that is wanted.
+    with_series: whether, or by kind for which passes, the voxels of `SliceFlow.series` are read, which takes longer.
+    Raises InputError where the table is nobody's, where the record is gone or damaged, or a series that is wanted.
     """
     nodes = perfusion_nodes(table_node)
     if nodes.record is None:
@@ -116,6 +104,8 @@ def study_of(table_node, with_series: bool = True) -> tuple[PerfusionStudy, dict
     def series(name: str) -> np.ndarray:
         """name: "stress.slices.0"."""
         kind, _, number = name.split(".")
+        if with_series is not True and kind not in with_series:
+            return NO_VOXELS
         sequence = nodes.slices[f"{kind} {int(number) + 1}"].series
         if sequence is None:
             raise InputError(f"The corrected series of {kind} {int(number) + 1} was removed from the scene.")
@@ -124,86 +114,16 @@ def study_of(table_node, with_series: bool = True) -> tuple[PerfusionStudy, dict
     return read_record(nodes.record, series if with_series else None)
 
 
-def divide_again(
-    table_node, *, levels: Mapping[str, tuple[str, ...]] | None = None, swap: bool = False
-) -> PerfusionStudy | None:
-    """Segments, numbers and tables after a reader moved insertions, or said what level slices have.
-
-    levels: by kind of pass, of all its slices; they stay until others are given. swap: the two insertions of every
-    slice change their parts. Blood flow is not computed anew. Returns the study without the voxels of its series; None
-    where nothing was to do. Raises InputError: see `study_of`, and levels that are none.
-    """
-    study, by_hand = study_of(table_node, with_series=False)
-    nodes, passes, hands = perfusion_nodes(table_node), {}, {}
-    for one in study.passes:
-        before = by_hand.get(one.kind, ByHand())
-        wanted = _moved(one, before, nodes)
-        if levels and one.kind in levels:
-            wanted = replace(wanted, levels=tuple(levels[one.kind]))
-        wanted = _swapped(wanted) if swap else wanted
-        hands[one.kind], passes[one.kind] = wanted, one if wanted == before else _divided(one, wanted)
-    if all(passes[one.kind] is one for one in study.passes):
-        return None
-    from ..perfusion.study import combined
-
-    study = combined(passes.get("rest"), passes.get("stress"), study.provenance)
-    rewrite_record(nodes.record, study, hands)
-    for result in study.passes:
-        for one in result.slices:
-            name = f"{table_node.GetName()} {one.name}"
-            show_division(one, nodes.slices[one.name], table_node, name)
-    _show_numbers(study, table_node)
-    return study
+def place_slices(slices: Iterable[SliceNodes], table_node) -> None:
+    """What slices are shown with, beside the image that they are of."""
+    image = table_node.GetNodeReference(_IMAGE)
+    for found in slices if image else ():  # else its series was removed, and the result lies where it lay
+        for node in (found.shown, found.contours, found.flow, found.upslope, found.sectors, found.insertions):
+            if node is not None:
+                place_beside(node, image, _folder(table_node))
 
 
-def edited_slices(table_node, study: PerfusionStudy) -> list[str]:
-    """Names of the slices whose contours a reader has changed: numbers and maps stay those of what was found.
-
-    study: of the table, its series may be left out.
-    """
-    nodes, edited = perfusion_nodes(table_node), []
-    for one in (section for result in study.passes for section in result.slices):
-        shown = nodes.slices[one.name]
-        if shown.contours is None or shown.shown is None:
-            continue
-        try:
-            drawn = segmentation_to_labels(shown.contours, shown.shown).array
-        except InputError:  # no segment of ours is left
-            drawn = np.zeros(0)
-        if not np.array_equal(drawn, one.labels.array):
-            edited.append(one.name)
-    return edited
-
-
-def _moved(one: PassResult, before: ByHand, nodes: PerfusionNodes) -> ByHand:
-    """What is by hand now that points may have been moved, added or taken away."""
-    pairs = list(before.insertions or [None] * len(one.slices))
-    for k, section in enumerate(one.slices):
-        found = nodes.slices[section.name].insertions
-        if found is None:  # the node was removed: no opinion
-            continue
-        placed = placed_insertions(found, section)
-        known = section.insertions
-        if placed is None:
-            pairs[k] = None
-        elif known is None or not np.allclose(placed, known, atol=_MOVED):
-            pairs[k] = placed
-    return replace(before, insertions=tuple(pairs) if any(pair is not None for pair in pairs) else None)
-
-
-def _swapped(hand: ByHand) -> ByHand:
-    pairs = hand.insertions
-    pairs = None if pairs is None else tuple(pair if pair is None else pair[::-1] for pair in pairs)
-    return replace(hand, insertions=pairs, swap=not hand.swap)
-
-
-def _divided(one: PassResult, hand: ByHand) -> PassResult:
-    from ..perfusion.study import divided_again
-
-    return divided_again(one, levels=hand.levels, insertions=hand.insertions, swap=hand.swap)
-
-
-def _show_numbers(study: PerfusionStudy, table_node) -> PerfusionNodes:
+def show_numbers(study: PerfusionStudy, table_node) -> PerfusionNodes:
     """Tables, curves and charts."""
     headline = _node(table_node, _HEADLINE, "vtkMRMLTableNode", "measurements")
     segments_to_table(study, table_node)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from ..errors import InputError
-from ..perfusion.record import thing_of, values_of
+from ..perfusion.record import NO_VOXELS, thing_of, values_of
 from ..perfusion.results import PerfusionStudy
 from ..sectors import Point
 
@@ -86,7 +86,7 @@ class _Arrays(dict):
     def __missing__(self, name: str) -> np.ndarray:
         if not name.endswith(_SERIES):
             raise KeyError(name)
-        return self._series(name.removesuffix(_SERIES)) if self._series else np.zeros((0, 1, 0, 0), np.float32)
+        return self._series(name.removesuffix(_SERIES)) if self._series else NO_VOXELS
 
 
 def _write(text_node, values, packed: dict, by_hand: Mapping[str, ByHand]) -> None:

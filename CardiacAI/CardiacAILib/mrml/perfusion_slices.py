@@ -68,6 +68,11 @@ def slice_to_nodes(one: SliceFlow, table_node, prefix: str) -> SliceNodes:
     nodes = _show_series(one, nodes, table_node, name)
     nodes = _made(nodes, "contours", table_node, one.name, name)
     labels_to_segmentation(one.labels, nodes.contours, nodes.shown)
+    return show_measured(one, nodes, table_node, name)
+
+
+def show_measured(one: SliceFlow, nodes: SliceNodes, table_node, name: str) -> SliceNodes:
+    """All but series and contours: maps, segments and insertions."""
     nodes = _show_map(one, one.flow, "flow", nodes, table_node, name)
     nodes = _show_map(one, one.upslope, "upslope", nodes, table_node, name)
     return show_division(one, nodes, table_node, name)

@@ -1,4 +1,4 @@
-"""When each frame of a first pass was taken: by DICOM headers, by the user, or by the order and the heart rate."""
+"""When each frame of a first pass was taken: by headers or files, by the user, or by the order and the heart rate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +18,12 @@ SHORTEST = 3.0
 MISSED, EXTRA = 1.5, 0.6
 
 REMEDY = "Give the times: --frame-times FILE (one number a line, seconds) or --rr SECONDS between frames"
+#: Said where the user gives times and a series has its own.
+KEPT = Flag(
+    "times_kept",
+    "note",
+    "Series that tell their own times keep them: the times given are used for those alone that tell none.",
+)
 
 
 @dataclass(frozen=True)
@@ -34,14 +40,12 @@ class Clock:
 def of_headers(headers: Sequence, rr_s: float | None = None, frame_times: Sequence[float] | None = None) -> Clock:
     """When the images of one slice were taken. headers: pydicom datasets, in any order.
 
-    What the user says comes first, then trigger times that run on from beat to beat, the acquisition's times, the
+    Trigger times that run on from beat to beat come first, then the acquisition's times, what the user says, the
     pictures' times, and last the order of the images with the heart's rhythm as the header tells it. Raises InputError.
     """
-    order = _order(headers)
-    if frame_times is not None or rr_s is not None:
-        return Clock(stated(len(headers), rr_s, frame_times), order, "user")
+    given = frame_times is not None or rr_s is not None
     trigger = _numbers(headers, "TriggerTime", 1e-3)
-    if trigger is not None and _is_cine(trigger):
+    if trigger is not None and not given and _is_cine(trigger):
         raise InputError(
             f"These {len(headers)} frames lie within {np.ptp(trigger):.2f} s by their trigger times: they are phases "
             "of a cine, no first pass of contrast. Pass the perfusion series."
@@ -50,11 +54,18 @@ def of_headers(headers: Sequence, rr_s: float | None = None, frame_times: Sequen
         ("trigger times", trigger),
         ("acquisition times", _moments(headers, "AcquisitionDateTime")),
         ("acquisition times", _moments(headers, "AcquisitionTime")),
-        ("times of the pictures", _moments(headers, "ContentTime")),
     ):
         if times is not None and _is_first_pass(times):
-            order = np.argsort(times, kind="stable")
-            return Clock(times[order], order, source)
+            return _in_time(times, source, (KEPT,) if given else ())
+    if given:
+        return Clock(stated(len(headers), rr_s, frame_times), _order(headers), "user")
+    pictures = _moments(headers, "ContentTime")
+    if pictures is not None and _is_first_pass(pictures):
+        text = (
+            "The headers do not tell when each frame was taken: the times at which pictures were made (ContentTime) "
+            f"stand for it. Where these came late or unevenly, flow is off. {REMEDY}, if you know them."
+        )
+        return _in_time(pictures, "times of the pictures", (Flag("times_of_pictures", "warning", text),))
     beat, where = _beat(headers)
     if beat is None:
         raise InputError(f"The headers do not tell when the {len(headers)} frames were taken. {REMEDY}.")
@@ -63,7 +74,32 @@ def of_headers(headers: Sequence, rr_s: float | None = None, frame_times: Sequen
         "missed beats are not seen and flow may be off. " + REMEDY + ", if you know them."
     )
     times = np.arange(len(headers)) * beat
-    return Clock(times, order, "heart rate", (Flag("times_assumed", "warning", text),))
+    return Clock(times, _order(headers), "heart rate", (Flag("times_assumed", "warning", text),))
+
+
+def of_file(
+    stored: Sequence[float] | None, frames: int, name: str, rr_s: float | None, frame_times: Sequence[float] | None
+) -> Clock:
+    """When the frames of a file or node were taken: as stored (s), else as the user says. Raises InputError."""
+    order, given = np.arange(frames), frame_times is not None or rr_s is not None
+    if stored is None and not given:
+        raise InputError(f"{name} does not tell when its {frames} frames were taken. {REMEDY}.")
+    if stored is None:
+        return Clock(stated(frames, rr_s, frame_times), order, "user")
+    times = np.array(stored, float)
+    if not given:
+        return Clock(times, order, "file")
+    try:
+        require_first_pass(times, name)
+    except InputError:
+        text = f"The times stored with {name} are none of a first pass: those given have taken their place."
+        return Clock(stated(frames, rr_s, frame_times), order, "user", (Flag("times_replaced", "warning", text),))
+    return Clock(times, order, "file", (KEPT,))
+
+
+def _in_time(times: np.ndarray, source: str, remarks: tuple[Flag, ...]) -> Clock:
+    order = np.argsort(times, kind="stable")
+    return Clock(times[order], order, source, remarks)
 
 
 def stated(frames: int, rr_s: float | None, frame_times: Sequence[float] | None) -> np.ndarray:

@@ -28,6 +28,8 @@ WEAKEST = 0.1
 MOST = 25.0
 #: Blood is saturated where a share of more gadolinium gives less than this share of it as signal.
 SENSITIVE = 0.2
+#: Steps of the inverse model's table, between which it is linear.
+STEPS = 2**16
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def enhancement(
     field = coil_field(baseline, pixel_spacing)
     t1 = NATIVE_T1[nearest_field(protocol.field_t)][native] if isinstance(native, str) else np.asarray(native)
     shown = np.maximum(baseline, DARK * field)  # air and lung have no magnetisation to compare with
-    share = recovered(1 / t1, protocol) * (np.asarray(frames, np.float32) - baseline + shown) / shown
+    rise = 1 + (np.asarray(frames, np.float32) - baseline) / shown
+    share = np.asarray(recovered(1 / t1, protocol), np.float32) * rise
     flags = [*_short(before), *_saturated(share, baseline > DARK * field, protocol, pixel_spacing)]
     return Enhancement(gadolinium(share, t1, protocol), GADOLINIUM, before, baseline, tuple(flags))
 
@@ -91,8 +94,16 @@ def gadolinium(share: np.ndarray, native_t1: float | np.ndarray, protocol: Proto
     rates = np.concatenate(
         [np.linspace(0.01, 4 / longest, 400), np.geomspace(4.02 / longest, 4 + relaxivity * MOST, 1200)]
     )
-    found = np.interp(share, recovered(rates, protocol), rates)
-    return ((found - 1 / np.asarray(native_t1)) / relaxivity).astype(np.float32)
+    lowest, *_, highest = shares = recovered(rates, protocol)
+    # Even steps of signal are found by counting, in a sixth of the time that a search for every pixel takes.
+    table = np.interp(np.linspace(lowest, highest, STEPS + 1), shares, rates).astype(np.float32)
+    place = (np.asarray(share, np.float32) - np.float32(lowest)) * np.float32(STEPS / (highest - lowest))
+    place = np.clip(place, 0, STEPS)
+    index = np.floor(np.minimum(place, np.float32(STEPS - 1)))
+    below = np.nan_to_num(index).astype(np.intp)
+    found = table[below] + (place - index) * np.diff(table)[below]
+    found -= np.asarray(1 / np.asarray(native_t1), np.float32)
+    return found / np.float32(relaxivity)
 
 
 def baseline_of(frames: np.ndarray, arrival: int) -> np.ndarray:

@@ -10,11 +10,12 @@ import numpy as np
 from ..errors import InputError
 from ..flags import Flag
 from ..images.dicom import MULTI_FRAME
-from ..images.dicom_scan import PARALLEL, Scan, axes, file_name, number, pixels, require_images, scan, title
+from ..images.dicom_scan import PARALLEL, Scan, axes, file_name, number, pixels, require_images, rescale, scan, title
 from ..images.patient import patient_of
 from ..images.volume import Volume
 from . import clock
-from .first_pass import GADOLINIUM, SIGNAL, Protocol
+from .first_pass import GADOLINIUM, Protocol
+from .protocols import FIRST, protocol_of
 
 #: Images closer than this (mm) are of one slice; scanners that follow the diaphragm move it a little.
 SAME_SLICE = 1.0
@@ -25,7 +26,8 @@ FEWEST = 10
 @dataclass(frozen=True)
 class SliceSeries:
     """One slice over time as read. volume: (t, 1, rows, columns) without frame times. times: s on the clock that
-    `source` names; None where unknown. name: for a reader. identifiers: as in `Cine`."""
+    `source` names; None where unknown. name: for a reader. unit: None where not told. of_protocol: what is to be said
+    of the protocol, or of none, where voxels are signal. identifiers: as in `Cine`."""
 
     volume: Volume
     times: np.ndarray | None
@@ -33,14 +35,18 @@ class SliceSeries:
     name: str
     unit: str | None = None
     protocol: Protocol | None = None
+    of_protocol: tuple[Flag, ...] = ()
     remarks: tuple[Flag, ...] = ()
     identifiers: dict[str, str] | None = None
 
 
 def read_dicom_series(
-    folder: Path, rr_s: float | None = None, frame_times: Sequence[float] | None = None
+    folder: Path,
+    rr_s: float | None = None,
+    frame_times: Sequence[float] | None = None,
+    saturation_time: str = FIRST,
 ) -> list[SliceSeries]:
-    """The slices over time below a folder. Raises InputError, OSError."""
+    """The slices over time below a folder. Arguments: see `reader.read_first_pass`. Raises InputError, OSError."""
     found = scan(folder)
     require_images(found, folder)
     images = _without_copies(found.headers)
@@ -56,7 +62,8 @@ def read_dicom_series(
     left = sum(len(place) for place in places) - sum(len(place) for place in kept)
     _require_one_each(kept, folder)
     remarks = _damage(found) + _left_alone(left)
-    return [_slice(place, rr_s, frame_times, remarks if n == 0 else []) for n, place in enumerate(kept)]
+    how = (rr_s, frame_times, saturation_time)
+    return [_slice(place, *how, remarks if n == 0 else []) for n, place in enumerate(kept)]
 
 
 def _without_copies(headers: list) -> list:
@@ -117,7 +124,13 @@ def _require_one_each(places: list[list], folder: Path) -> None:
                 )
 
 
-def _slice(place: list, rr_s: float | None, frame_times: Sequence[float] | None, remarks: list[Flag]) -> SliceSeries:
+def _slice(
+    place: list,
+    rr_s: float | None,
+    frame_times: Sequence[float] | None,
+    saturation_time: str,
+    remarks: list[Flag],
+) -> SliceSeries:
     name = title(place)
     first = place[0]
     for header in place:
@@ -134,21 +147,23 @@ def _slice(place: list, rr_s: float | None, frame_times: Sequence[float] | None,
     whole = _all_of(place[0])
     row, column, normal = axes(place[0])
     rows, columns = (float(size) for size in place[0].PixelSpacing)
+    shown, unit = _pictures(place, whole)
     volume = Volume(
-        array=np.stack([pixels(header) for header in place])[:, None],
+        array=shown[:, None],
         spacing=(columns, rows, number(whole, "SliceThickness") or 8.0),  # one slice has no distance to a next
         origin=tuple(float(x) for x in place[0].ImagePositionPatient),
         direction=np.stack([row, column, normal], axis=1),
     )
-    protocol, why = _protocol(whole)
+    protocol, of_protocol = protocol_of(whole, saturation_time)
     return SliceSeries(
         volume=volume,
         times=told.times,
         source=told.source,
         name=name,
-        unit=_unit(whole),
+        unit=unit,
         protocol=protocol,
-        remarks=(*remarks, *told.remarks, *why),
+        of_protocol=of_protocol,
+        remarks=(*remarks, *told.remarks),
         identifiers=patient_of(place[0]).identifiers,
     )
 
@@ -160,53 +175,41 @@ def _all_of(header):
     return pydicom.dcmread(header.filename, stop_before_pixels=True)
 
 
-def _unit(header) -> str | None:
-    """mmol/L where the header says so of its values."""
-    texts = [str(header.get("RescaleType") or "")]
+def _pictures(place: list, whole) -> tuple[np.ndarray, str | None]:
+    """(t, rows, columns) of the images, and mmol/L where the header says so of these values, else None.
+
+    whole: all tags of the first. Real-world values are made of stored ones, so the other rescaling is undone for them.
+    """
+    if _is_gadolinium(whole.get("RescaleType")):
+        return np.stack([pixels(header) for header in place]), GADOLINIUM
+    if _real_world(whole) is None:
+        return np.stack([pixels(header) for header in place]), None
+    shown = []
+    for header in place:
+        mapping = _real_world(_all_of(header))
+        if mapping is None:
+            raise InputError(
+                f"{file_name(header)} does not tell its values in mmol/L, others of {title(place)} do. Export the "
+                "series again."
+            )
+        slope, intercept = rescale(header)
+        stored = (pixels(header).astype(float) - intercept) / (slope or 1.0)
+        shown.append((stored * mapping[0] + mapping[1]).astype(np.float32))
+    return np.stack(shown), GADOLINIUM
+
+
+def _real_world(header) -> tuple[float, float] | None:
+    """Slope and intercept from stored values to mmol/L; None where the header tells none."""
     for mapping in header.get("RealWorldValueMappingSequence") or ():
-        for code in mapping.get("MeasurementUnitsCodeSequence") or ():
-            texts.append(str(code.get("CodeValue") or ""))
-    return GADOLINIUM if any(text.strip().lower() in ("mmol/l", "mmol/liter") for text in texts) else SIGNAL
+        slope, intercept = number(mapping, "RealWorldValueSlope"), number(mapping, "RealWorldValueIntercept")
+        codes = mapping.get("MeasurementUnitsCodeSequence") or ()
+        if slope is not None and intercept is not None and any(_is_gadolinium(code.get("CodeValue")) for code in codes):
+            return slope, intercept
+    return None
 
 
-def _protocol(header) -> tuple[Protocol | None, list[Flag]]:
-    """The sequence as the header tells it, and what was assumed; None where something is missing or implausible."""
-    saturation, repetition = number(header, "InversionTime"), number(header, "RepetitionTime")
-    flip, field = number(header, "FlipAngle"), number(header, "MagneticFieldStrength")
-    if field is not None and field > 100:  # old scanners write gauss
-        field /= 10000
-    lines = number(header, "NumberOfPhaseEncodingSteps") or max(_matrix(header)[2:], default=0)
-    pulses = round(lines / (number(header, "EchoTrainLength") or 1) / 2)
-    limits = (  # name, value, plausible range: ms, ms, degrees, tesla, pulses
-        ("saturation time", saturation, 10, 600),
-        ("repetition time", repetition, 1, 20),
-        ("flip angle", flip, 2, 60),
-        ("field strength", field, 0.4, 7.1),
-        ("number of readout pulses", pulses, 4, 150),
-    )
-    lacking = [name for name, value, low, high in limits if value is None or not low <= value <= high]
-    if lacking:
-        text = (
-            f"The header does not tell the sequence (no usable {', '.join(lacking)}): signal is not turned into "
-            "gadolinium, values are relative, and flow is not measured."
-        )
-        return None, [Flag("protocol_unknown", "note", text)]
-    text = (
-        f"Gadolinium is computed with the header's sequence: {saturation:g} ms from saturation to readout, {pulses} "
-        f"pulses of {flip:g} degrees, {repetition:g} ms apart, up to the centre of k-space (half of the lines). "
-        "Flow is no better than these numbers."
-    )
-    protocol = Protocol(saturation / 1000, repetition / 1000, flip, int(pulses), field)
-    return protocol, [Flag("protocol_from_header", "note", text)]
-
-
-def _matrix(header) -> tuple[int, int, int, int]:
-    """Acquired points of the readout (rows, columns) and lines of phase encoding (rows, columns)."""
-    try:
-        values = tuple(int(value) for value in header.get("AcquisitionMatrix") or ())
-    except (TypeError, ValueError):
-        values = ()
-    return values if len(values) == 4 else (0, 0, 0, 0)
+def _is_gadolinium(text) -> bool:
+    return str(text or "").strip().lower() in ("mmol/l", "mmol/liter")
 
 
 def _damage(found: Scan) -> list[Flag]:

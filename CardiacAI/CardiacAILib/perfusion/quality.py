@@ -73,6 +73,8 @@ def of_study(rest: PassResult | None, stress: PassResult | None, reserve: float 
 
 
 def _of_slice(one, limits: Mapping[int, float]) -> Iterable[Flag]:
+    if one.by_hand:
+        yield Flag("contours_by_hand", "note", "The contours are by hand.")
     if one.lost in NOT_COUNTED:
         return
     names = {s.value: s.name for s in STRUCTURES}

@@ -14,8 +14,10 @@ from ..images.reader import read_file
 from ..images.volume import Volume
 from . import clock
 from .dicom_series import SAME_SLICE, SliceSeries, read_dicom_series
-from .first_pass import GADOLINIUM, SIGNAL, FirstPass, Protocol
+from .first_pass import GADOLINIUM, SIGNAL, FirstPass
 from .frame_checks import usable_frames
+from .patients import require_one_patient
+from .protocols import CENTRE, FIRST, common_protocol
 
 #: A first pass has one to so many slices.
 MOST_SLICES = 3
@@ -23,8 +25,6 @@ MOST_SLICES = 3
 TOGETHER = 0.5
 #: A 3D file with fewer pictures is a stack, whatever times are given.
 FEWEST_FRAMES = 15
-#: Saturation times of one series differ by less than this share.
-SAME_PROTOCOL = 0.02
 
 
 def read_first_pass(
@@ -35,18 +35,25 @@ def read_first_pass(
     aif_unit: str | None = None,
     frame_times: Sequence[float] | None = None,
     rr_s: float | None = None,
+    saturation_time: str = FIRST,
 ) -> FirstPass:
     """One bolus in one to three slices.
 
     paths: folders of DICOM files (of one slice or several), 4D files with 1 to 3 slices over time (NIfTI, NRRD,
     `.seq.nrrd`), in any mixture. aif: likewise, a low-dose or dual-sequence series of one slice. unit, aif_unit:
-    "mmol/L" or "signal" where the files do not tell; signal is not taken for gadolinium without it. frame_times: s, of
-    every slice's frames, or rr_s: s between frames; they take the place of what files say. Raises InputError.
+    "mmol/L" or "signal" where the files do not tell; signal is not taken for gadolinium without it. unit holds for an
+    AIF series too that tells neither unit nor sequence. frame_times: s, of every slice's frames, or rr_s: s between
+    frames, for series that tell no times. saturation_time: see `protocols.protocol_of`. Raises InputError.
     """
     if not paths:
         raise InputError("No series was given. Pass a DICOM folder, a NIfTI file or a Slicer sequence.")
-    read = [part for path in paths for part in _read(Path(path), rr_s, frame_times)]
-    blood = [] if aif is None else _read(Path(aif), rr_s, frame_times)
+    if saturation_time not in (FIRST, CENTRE):
+        raise InputError(f'A saturation time does not run to "{saturation_time}". Say {FIRST} or {CENTRE}.')
+    how = (rr_s, frame_times, saturation_time)
+    read = [part for path in paths for part in _read(Path(path), *how)]
+    blood = [] if aif is None else _read(Path(aif), *how)
+    if aif_unit is None and all(part.unit is None and part.protocol is None for part in blood):
+        aif_unit = unit
     return first_pass_of(read, blood, unit=unit, aif_unit=aif_unit)
 
 
@@ -67,28 +74,35 @@ def first_pass_of(
     if len(blood) > 1:
         names = ", ".join(part.name for part in blood)
         raise InputError(f"{len(blood)} slices are given as AIF series ({names}); it has one. Pass that alone.")
+    same = require_one_patient([(part.name, part.identifiers) for part in (*read, *blood)])
     everything, remarks = _one_clock([*read, *blood])
     done = [_checked(part) for part in everything]
-    slices = sorted(done[: len(read)], key=_depth(read))
-    for part in done:
-        remarks += [flag for flag in part.remarks if flag not in remarks]
-    protocol, differs = _common_protocol(slices)
+    slices, aif = sorted(done[: len(read)], key=_depth(read)), done[len(read) :]
+    remarks = [*same, *remarks, *(flag for part in done for flag in part.remarks)]
+    unit, aif_unit = _unit(slices, unit), _unit(aif, aif_unit)
+    protocol, told = common_protocol(slices)
+    if unit == SIGNAL:  # elsewhere nobody asks for the sequence
+        remarks += told
+    if aif and aif_unit == SIGNAL:
+        remarks += [replace(flag, message=f"AIF series: {flag.message}") for flag in aif[0].of_protocol]
     return FirstPass(
         slices=tuple(part.volume for part in slices),
-        unit=_unit([part.unit for part in slices], unit),
+        unit=unit,
         protocol=protocol,
-        aif=done[-1].volume if blood else None,
-        aif_unit=_unit([part.unit for part in done[len(read) :]], aif_unit),
-        aif_protocol=done[-1].protocol if blood else None,
-        remarks=(*remarks, *differs),
-        identifiers=next((part.identifiers for part in slices if part.identifiers), {}),
+        aif=aif[0].volume if aif else None,
+        aif_unit=aif_unit,
+        aif_protocol=aif[0].protocol if aif else None,
+        remarks=tuple(dict.fromkeys(remarks)),
+        identifiers={key: who for part in reversed(done) for key, who in (part.identifiers or {}).items()},
     )
 
 
-def _read(path: Path, rr_s: float | None, frame_times: Sequence[float] | None) -> list[SliceSeries]:
+def _read(
+    path: Path, rr_s: float | None, frame_times: Sequence[float] | None, saturation_time: str
+) -> list[SliceSeries]:
     with reading(path):
         if path.is_dir():
-            return read_dicom_series(path, rr_s, frame_times)
+            return read_dicom_series(path, rr_s, frame_times, saturation_time)
         volume = read_file(path)
     return of_volume(volume, path.name, rr_s, frame_times)
 
@@ -107,12 +121,7 @@ def of_volume(
             "alone, or check that it is no cine."
         )
     require_grey_levels(volume, name)
-    if frame_times is not None or rr_s is not None:
-        times, source = clock.stated(frames, rr_s, frame_times), "user"
-    elif volume.frame_times is None:
-        raise InputError(f"{name} does not tell when its {frames} frames were taken. {clock.REMEDY}.")
-    else:
-        times, source = np.array(volume.frame_times, float), "file"
+    told = clock.of_file(volume.frame_times, frames, name, rr_s, frame_times)
     step = np.asarray(volume.direction)[:, 2] * volume.spacing[2]
     parts = []
     for n in range(slices):
@@ -122,7 +131,8 @@ def of_volume(
             origin=tuple(float(x) for x in np.add(volume.origin, n * step)),
             frame_times=None,
         )
-        parts.append(SliceSeries(one, times, source, name if slices == 1 else f"{name}, slice {n + 1}"))
+        own = name if slices == 1 else f"{name}, slice {n + 1}"
+        parts.append(SliceSeries(one, told.times, told.source, own, remarks=told.remarks))
     return parts
 
 
@@ -195,23 +205,17 @@ def _depth(read: list[SliceSeries]):
     return (lambda part: float(np.dot(part.volume.origin, normal))) if parallel else (lambda part: 0)
 
 
-def _common_protocol(slices: list[SliceSeries]) -> tuple[Protocol | None, list[Flag]]:
-    known = [part.protocol for part in slices]
-    if None in known:
-        return None, []
-    times = [protocol.saturation_s for protocol in known]
-    if max(times) > (1 + SAME_PROTOCOL) * min(times):
-        text = (
-            "The slices have different saturation times, so signal is not turned into gadolinium: values are relative."
-        )
-        return None, [Flag("protocol_differs", "warning", text)]
-    return known[0], []
-
-
-def _unit(found: list[str | None], told: str | None) -> str:
-    """What the user says; else mmol/L where all files say so."""
+def _unit(parts: Sequence[SliceSeries], told: str | None) -> str:
+    """What the user says; else what files say. Raises InputError where they differ."""
     if told is not None:
         if told not in (SIGNAL, GADOLINIUM):
             raise InputError(f'"{told}" is no unit of a first pass. Say {GADOLINIUM} or {SIGNAL}.')
         return told
-    return GADOLINIUM if found and all(unit == GADOLINIUM for unit in found) else SIGNAL
+    gadolinium = [part for part in parts if part.unit == GADOLINIUM]
+    if gadolinium and len(gadolinium) < len(parts):
+        other = next(part for part in parts if part.unit != GADOLINIUM)
+        raise InputError(
+            f"{gadolinium[0].name} is in {GADOLINIUM}, {other.name} does not say so; a bolus has one unit. "
+            f"Say which (--unit {GADOLINIUM} or --unit {SIGNAL}), or pass series of one kind."
+        )
+    return GADOLINIUM if gadolinium else SIGNAL

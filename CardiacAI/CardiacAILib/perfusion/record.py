@@ -4,8 +4,8 @@ Values that JSON does not know are told apart by `{"is": kind, "of": ...}`. Pict
 name, which the caller keeps as files or as nodes. Who the patient is goes nowhere.
 """
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from .results import PassResult, PerfusionStudy, SectorFlow, SliceFlow
 
 #: Fields that are kept as arrays by name; of `FirstPass.slices` the voxels.
 PICTURES = ("array", "sectors", "muscle", "before", "after")
+#: A series that is left out.
+NO_VOXELS = np.zeros((0, 1, 0, 0), np.float32)
 #: Fields that enter no output.
 _PRIVATE = ("identifiers",)
 
@@ -51,6 +53,37 @@ def thing_of(values: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if kind == "dict":
         return {thing_of(key, arrays): thing_of(value, arrays) for key, value in inside}
     return _classes()[kind](**{key: thing_of(value, arrays) for key, value in inside.items()})
+
+
+def without_series(study: PerfusionStudy) -> PerfusionStudy:
+    """The study without the voxels of its corrected series, which are most of it."""
+
+    def bare(one: PassResult | None) -> PassResult | None:
+        slices = one and [replace(section, series=replace(section.series, array=NO_VOXELS)) for section in one.slices]
+        return one and replace(one, slices=tuple(slices))
+
+    return replace(study, rest=bare(study.rest), stress=bare(study.stress))
+
+
+def drawn_values(
+    study: PerfusionStudy, contours: Mapping[str, Sequence[np.ndarray | None]], by_hand: Mapping[str, Any]
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """What `study.measured_again` is told, as `values_of`; `drawn_of` is the way back. by_hand: its other arguments."""
+    values, arrays = values_of({"study": study, "by_hand": dict(by_hand)})
+    drawn = {(kind, k): labels for kind, some in contours.items() for k, labels in enumerate(some)}
+    return values, arrays | {_drawn(*key): labels for key, labels in drawn.items() if labels is not None}
+
+
+def drawn_of(values: Any, arrays: Mapping[str, np.ndarray]) -> tuple[PerfusionStudy, dict[str, list], dict[str, Any]]:
+    """Study, contours, and the other arguments, of what `drawn_values` said."""
+    told = thing_of(values, arrays)
+    passes = told["study"].passes
+    contours = {one.kind: [arrays.get(_drawn(one.kind, k)) for k in range(len(one.slices))] for one in passes}
+    return told["study"], contours, told["by_hand"]
+
+
+def _drawn(kind: str, k: int) -> str:
+    return f"contours.{kind}.{k}"
 
 
 def _encoded(thing: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:

@@ -12,6 +12,7 @@ from ..sectors import Point
 from .concentration import RELATIVE as RELATIVE  # beside GADOLINIUM, what enhancement may be in
 
 if TYPE_CHECKING:
+    from .first_pass import FirstPass
     from .input_function import InputFunction
 
 #: Kinds of pass, in the order in which they are reported.
@@ -34,7 +35,8 @@ class SliceFlow:
     `np.nonzero`. unit: of curves and muscle, `first_pass.GADOLINIUM` or `RELATIVE`. shifts_mm: (t, 2), how far down and
     right the heart lay from its usual place, which the correction took away. before, after: (t, rows), what the pixels
     of one column through the heart show without and with it. confidence: mean probability by label value. moved_mm:
-    mean distance from its place in which the heart was left, None where unknown.
+    mean distance from its place in which the heart was left, None where unknown. by_hand: whether a reader drew the
+    labels; there is no confidence then. remarks: what is odd about heart and motion, whoever drew the labels.
     """
 
     name: str
@@ -55,6 +57,8 @@ class SliceFlow:
     after: np.ndarray
     confidence: dict[int, float]
     moved_mm: float | None = None
+    by_hand: bool = False
+    remarks: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,10 @@ class PassResult:
     kind: one of `KINDS`. slices: as given. aif: contrast in the LV's blood. unit: of aif and curves. sectors: by
     segment number (1 to 16), those that were seen. territories: "LAD", "RCA", "LCX", likewise. whole: all myocardium,
     also on slices without sectors; None where no slice shows any. orientation: how the anterior insertion was told:
-    "patient" (stored in the files), "assumed" (standard view) or "by hand". by_hand: which of "levels", "insertions",
-    "swap" a reader gave. image_flags: of images and curves. division_flags: of slices, insertions and sectors, new
-    whenever these are divided again. seconds: of every step.
+    "patient" (stored in the files), "assumed" (standard view) or "by hand". by_hand: which of "contours" (of any
+    slice), "levels", "insertions", "swap" a reader gave. image_flags: of images and curves. division_flags: of slices,
+    insertions and sectors, new whenever these are divided again. seconds: of every step. given: what was read, without
+    pictures, which measuring again needs; None where it was not kept. limits: the model's confidence limits.
     """
 
     kind: str
@@ -101,6 +106,8 @@ class PassResult:
     image_flags: tuple[Flag, ...] = ()
     division_flags: tuple[Flag, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    given: "FirstPass | None" = None
+    limits: dict[int, float] = field(default_factory=dict)
 
     @property
     def flow(self) -> float | None:
@@ -121,7 +128,7 @@ class PerfusionStudy:
     `FLOW`, `UPSLOPE` (the reserve index), or "" without a reserve. measurements: the headline numbers. flags: of the
     passes (their messages begin with "Rest: " or "Stress: " where there are two) and of the two together. provenance:
     as in `segment.Segmentation`, and besides "flow_model", "hematocrit", "unit" (by kind), "orientation" (by kind),
-    "steps" (seconds by kind and step).
+    "by_hand" (by kind), "steps" (seconds by kind and step).
     """
 
     rest: PassResult | None

@@ -137,7 +137,7 @@ def divided(result: PassResult, division: Division) -> PassResult:
         territories={name: found for name, found in territories.items() if found},
         whole=values(lambda one: np.full(one.sectors.shape, one.lost not in NOT_COUNTED)),
         orientation=division.orientation,
-        by_hand=division.by_hand,
+        by_hand=(*["contours"][: any(one.by_hand for one in slices)], *division.by_hand),
         division_flags=division.flags,
     )
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from .first_pass import Protocol
 
-#: L / mmol / s of gadobutrol in human plasma at 37 degrees C (Szomolanyi et al., Investigative Radiology 2019), by field
-#: strength. Other agents have 3 to 4 at 1.5 T: flow does not change with it, since input and muscle change alike.
+#: L / mmol / s of gadobutrol in human plasma at 37 degrees C (Szomolanyi et al., Investigative Radiology 2019), by
+#: field strength. Other agents have 3 to 4 at 1.5 T: flow does not change with it, since input and muscle change alike.
 RELAXIVITY = {1.5: 4.8, 3.0: 5.0}
 #: Longitudinal relaxation times before contrast, s (Sharma et al., Journal of Magnetic Resonance Imaging 2006).
 NATIVE_T1 = {1.5: {"blood": 1.58, "myocardium": 1.07}, 3.0: {"blood": 1.66, "myocardium": 1.22}}

@@ -10,12 +10,12 @@ from ..errors import InputError
 from ..inference import Progress
 from ..measure import Measurement
 from ..sectors import Point
-from . import quality
-from .chain import analyse_pass
+from . import chain, quality
 from .first_pass import FirstPass
 from .kinetics import HEMATOCRIT
 from .results import FLOW, KINDS, UPSLOPE, PassResult, PerfusionStudy, SectorFlow
 from .sector_flow import divide_slices, divided
+from .seen import Contours
 
 MODELS = ("exchange", "fermi")
 NAMES = {"rest": "Rest", "stress": "Stress"}
@@ -32,14 +32,17 @@ def analyse(
     insertions: Mapping[str, Sequence[tuple[Point, Point] | None]] | None = None,
     swap: bool = False,
     hematocrit: float = HEMATOCRIT,
+    contours: Mapping[str, Contours | None] | None = None,
     progress: Progress = lambda fraction, text: None,
 ) -> PerfusionStudy:
     """Blood flow at rest, under stress, or both.
 
     engine: from `engines.open_engine` with the model "perfusion". model: of flow, one of `MODELS`. levels, insertions:
     by hand, for each kind of pass ("rest", "stress") as `divide_slices` takes them. swap: the other RV insertion is the
-    anterior one. hematocrit: of the patient's blood. Raises InputError where there is nothing to analyse: no contrast,
-    no baseline, no left ventricle, no short-axis slice; what else is odd is flagged. progress may raise Cancelled.
+    anterior one. hematocrit: of the patient's blood. contours: by hand, for each kind of pass: uint8 (rows, columns)
+    of every slice with the values of `labels.STRUCTURES`, drawn on the pictures corrected for motion; None for a slice,
+    or a pass, leaves it to the network. Raises InputError where there is nothing to analyse: no contrast, no baseline,
+    no left ventricle, no short-axis slice; what else is odd is flagged. progress may raise Cancelled.
     """
     started, given = time.perf_counter(), {"rest": rest, "stress": stress}
     there = [kind for kind in KINDS if given[kind] is not None]
@@ -53,7 +56,7 @@ def analyse(
         def report(fraction: float, text: str, number=number, kind=kind) -> None:
             progress((number + fraction) / len(there), f"{kind}: {text}")
 
-        results[kind] = analyse_pass(
+        results[kind] = chain.analyse_pass(
             kind,
             given[kind],
             engine,
@@ -62,6 +65,7 @@ def analyse(
             insertions=(insertions or {}).get(kind),
             swap=swap,
             hematocrit=hematocrit,
+            contours=(contours or {}).get(kind),
             progress=report,
         )
     progress(1.0, "done")
@@ -76,10 +80,56 @@ def analyse(
         "engine_notes": list(engine.notes),
         "flow_model": model,
         "hematocrit": hematocrit,
+        **_when(started),
+    }
+    return combined(results["rest"], results["stress"], told)
+
+
+@one_blas_thread()
+def measured_again(
+    study: PerfusionStudy,
+    contours: Mapping[str, Contours | None],
+    *,
+    levels: Mapping[str, Sequence[str]] | None = None,
+    insertions: Mapping[str, Sequence[tuple[Point, Point] | None]] | None = None,
+    swap: Mapping[str, bool] | None = None,
+    progress: Progress = lambda fraction, text: None,
+) -> PerfusionStudy:
+    """The study with contours by hand: contrast, input function, flow and segments anew, motion and network not.
+
+    contours: by kind of pass, as in `analyse`; None for a slice keeps the labels that it has. A pass without any stays
+    as it is, and the voxels of its series are not looked at. levels, insertions: as in `analyse`; swap: likewise by
+    kind. Model of flow and hematocrit are those of the study. With the study's own contours all numbers are its own.
+    Raises InputError where there are no contours, where they do not fit, or leave nothing to measure.
+    """
+    started, passes = time.perf_counter(), {one.kind: one for one in study.passes}
+    drawn = {kind: some for kind, some in contours.items() if any(one is not None for one in some or ())}
+    if not drawn or not drawn.keys() <= passes.keys():
+        raise InputError("There are no contours by hand of a pass of this study, so there is nothing to measure again.")
+    for number, kind in enumerate(sorted(drawn, key=KINDS.index)):
+
+        def report(fraction: float, text: str, number=number, kind=kind) -> None:
+            progress((number + fraction) / len(drawn), f"{kind}: {text}")
+
+        passes[kind] = chain.measured_again(
+            passes[kind],
+            drawn[kind],
+            model=study.provenance["flow_model"],
+            levels=(levels or {}).get(kind),
+            insertions=(insertions or {}).get(kind),
+            swap=(swap or {}).get(kind, False),
+            hematocrit=study.provenance["hematocrit"],
+            progress=report,
+        )
+    progress(1.0, "done")
+    return combined(passes.get("rest"), passes.get("stress"), study.provenance | _when(started))
+
+
+def _when(started: float) -> dict:
+    return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    return combined(results["rest"], results["stress"], told)
 
 
 def combined(rest: PassResult | None, stress: PassResult | None, provenance: dict) -> PerfusionStudy:

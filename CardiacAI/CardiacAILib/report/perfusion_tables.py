@@ -249,6 +249,7 @@ def _slice(index: int, section: SliceFlow) -> dict:
         "frames": len(section.times),
         "times_s": section.times,
         "area_mm2": areas_mm2(section),
+        "contours_by_hand": section.by_hand,
         "confidence": section.confidence,
         "insertions_row_column": _insertions(section, lambda point: list(point)),
         "insertions_mm": _insertions(section, lambda point: _patient(section, point)),
