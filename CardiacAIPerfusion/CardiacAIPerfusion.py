@@ -3,7 +3,7 @@
 import qt
 import slicer
 from CardiacAIPerfusionLib.logic import CardiacAIPerfusionLogic
-from CardiacAIPerfusionLib.parameters import SERIES, Unit, chosenSeries
+from CardiacAIPerfusionLib.parameters import PATIENT, SERIES, Unit, chosenSeries
 from CardiacAIPerfusionLib.results_section import ResultsSection
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -86,17 +86,19 @@ class CardiacAIPerfusionWidget(JobPanel):
             return
         names = OPENED[self.ui.passComboBox.currentIndex]
         with self._errorsShown(), self._waitCursor():
-            parameters = self._parameterNode
-            unit = parameters.aifUnit if names[0].endswith("Aif") else parameters.unit
+            parameters, isAif = self._parameterNode, names[0].endswith("Aif")
+            before = _ofPatient(parameters)
             sequences = self.logic.openPass(
                 paths,
-                unit="mmol/L" if unit == Unit.GADOLINIUM else None,
-                frameSeconds=self.ui.frameSecondsSpinBox.value or None,
+                unit=_chosen(parameters.aifUnit if isAif else parameters.unit),
+                frameSeconds=parameters.frameSeconds or None,
+                isAif=isAif,
             )
             for n, name in enumerate(names):
-                setattr(self._parameterNode, name, sequences[n] if n < len(sequences) else None)
+                setattr(parameters, name, sequences[n] if n < len(sequences) else None)
             opened = ", ".join(sequence.GetName() for sequence in sequences)
-            self._setStatus(_("Opened {names}.").format(names=opened))
+            text = _("Opened {names}.").format(names=opened)
+            self._setStatus(text if _ofPatient(parameters) == before else f"{text} {_anotherPatient()}")
 
     def onApplyButton(self) -> None:
         """Starts the job; `onTimer` follows it."""
@@ -113,9 +115,9 @@ class CardiacAIPerfusionWidget(JobPanel):
                 restAif=parameters.restAif,
                 unit=_chosen(parameters.unit),
                 aifUnit=_chosen(parameters.aifUnit),
-                frameSeconds=self.ui.frameSecondsSpinBox.value or None,
+                frameSeconds=parameters.frameSeconds or None,
                 flowModel=parameters.flowModel.value,
-                hematocrit=self.ui.hematocritSpinBox.value,
+                hematocrit=parameters.hematocrit,
                 engine=parameters.engine.value,
                 precision=parameters.precision.value,
                 onProgress=self.onProgress,
@@ -159,6 +161,19 @@ class CardiacAIPerfusionWidget(JobPanel):
         self._jobEnded(_("Measured again, from the contours as they are now."), 1.0)
         self.showResult()
 
+    def onParametersChanged(self, caller=None, event=None) -> None:
+        """As for all panels. Where none of the series stayed, they may be of another patient, and what was told of the
+        last one is forgotten; but a scene that is being read brings its own numbers."""
+        before = set(self._inputIDs.values())
+        JobPanel.onParametersChanged(self, caller, event)
+        parameters = self._parameterNode
+        if not before or not parameters or before & set(self._inputIDs.values()) or slicer.mrmlScene.IsImporting():
+            return
+        if _ofPatient(parameters) != PATIENT:
+            for name, value in PATIENT.items():
+                setattr(parameters, name, value)
+            self._setStatus(_anotherPatient())
+
     def updateButtons(self) -> None:
         """Brings all widgets but the results in step with choice and job."""
         parameters, running = self._parameterNode, self.logic.isRunning
@@ -180,6 +195,14 @@ class CardiacAIPerfusionWidget(JobPanel):
 def _chosen(unit: Unit) -> str | None:
     """A unit as the logic takes it."""
     return None if unit == Unit.RECORDED else unit.value
+
+
+def _ofPatient(parameters) -> dict[str, float]:
+    return {name: getattr(parameters, name) for name in PATIENT}
+
+
+def _anotherPatient() -> str:
+    return _("Hematocrit and time between frames were set back: these series may be of another patient.")
 
 
 class CardiacAIPerfusionTest(ScriptedLoadableModuleTest):

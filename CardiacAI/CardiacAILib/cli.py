@@ -224,7 +224,19 @@ def _add_perfusion(kinds, formatter, parents: list) -> None:
         choices=("first", "centre"),
         help="what the header's saturation time runs to: first readout pulse or centre of k-space (%(default)s)",
     )
-    add("--levels", type=_levels, metavar="L,L,L", help="of the report's slices 1, 2, 3: base,mid,apex; - leaves out")
+    for aif, of in (("", "the series"), ("aif-", "the AIF series, likewise")):
+        add(
+            f"--{aif}sequence",
+            type=perfusion_commands.sequence_of,
+            metavar="S,TR,FLIP,N[,T]",
+            help=f"of {of}, in place of what the files tell: see above",
+        )
+    add(
+        "--levels",
+        type=perfusion_commands.levels_of,
+        metavar="L,L,L",
+        help="of the report's slices 1, 2, 3: base,mid,apex; none leaves a slice out",
+    )
     add(
         "--flow-model",
         default="exchange",
@@ -260,13 +272,6 @@ def _add_times(perfusion: argparse.ArgumentParser) -> None:
         times.add_argument(
             f"--frame-times{kind}", type=Path, metavar="FILE", help="or a text file with the seconds of every frame"
         )
-
-
-def _levels(text: str) -> tuple[str, ...]:
-    levels = tuple("" if word.strip() == "-" else word.strip().lower() for word in text.split(","))
-    if not set(levels) <= {"base", "mid", "apex", ""}:
-        raise argparse.ArgumentTypeError(f"{text} is no list of base, mid, apex and - with commas between")
-    return levels
 
 
 def _phase(text: str) -> int:

@@ -137,13 +137,16 @@ RV insertions with a network, and fits flow to every pixel of the myocardium.
 
 S and R are the short-axis series under stress and at rest, one to three slices:
   a DICOM folder, or several, with times of their frames;
-  a 4D file: Slicer's .seq.nrrd, or NIfTI; one for each slice, or one for all.
+  a 4D file: Slicer's .seq.nrrd, or NIfTI; one for each slice, or one for all;
+  its axes of space in any order.
 Either may be missing. Or give one FOLDER: a patient's, with files or folders
 whose names begin with rest or stress (aif_rest, aif_stress: series of the LV's
 blood), or a folder of such patients; each gets a folder of its own below OUT,
-and OUT/summary.csv lists them all.
+and OUT/summary.csv lists them all. OUT must not lie in the folder of a series.
+One 4D file of several slices has one time for all of them, though a scanner
+takes them one after another in each beat; DICOM, or one .seq.nrrd a slice, tells.
 
-Flow in mL/min/g needs gadolinium: of DICOM whose sequence is known, or values
+Flow in mL/min/g needs gadolinium: of series whose sequence is known, or values
 already in mmol/L (--unit mmol/L). Otherwise values are only relative, and the
 upslope index takes the place of flow.
 
@@ -153,13 +156,20 @@ readout pulse; where your scanner counts to the centre of k-space, say
 or is left out. Said where it is not so, flow comes out 1.2 to 2.6 times too
 high and looks plausible; so it is not the default.
 
+NIfTI files tell no sequence, and Siemens writes the repetition time of a whole
+shot, which is not used. Then give it: --sequence 110,2.4,12,38,1.5 says 110 ms of
+saturation (to what --saturation-time says), 2.4 ms between readout pulses, 12
+degrees, 38 readout pulses up to the centre of k-space (with parallel imaging
+those that were given, not the lines), 1.5 tesla (not needed where DICOM tells).
+
 OUT receives (stress_1 is the first slice under stress)
   segments.csv           flow, endo and epi, reserve of the 16 AHA segments
   measurements.csv, slices.csv, curves.csv     global numbers; slices; curves
   stress_1_labels.nii.gz    1 RV cavity, 2 LV myocardium, 3 LV cavity
   stress_1_sectors.nii.gz   AHA segment of every pixel of the myocardium
   stress_1_mbf.nii.gz       flow, mL/min/g, 0 outside the myocardium
-  stress_1_upslope.nii.gz   upslope index, likewise
+  stress_1_upslope.nii.gz   upslope index, likewise; pixels at the rim of these
+                            maps hold some blood: take means of the inner ones
   stress_1_corrected.seq.nrrd   the series without motion, for 3D Slicer
   bullseye.svg, curves.svg, overlays/   drawings, pictures with contours
   result.json            everything, RV insertions too, for programs

@@ -1,5 +1,6 @@
 """What `cardiacai perfusion` does, and the perfusion part of `cardiacai demo`."""
 
+import argparse
 import itertools
 import math
 from dataclasses import replace
@@ -8,6 +9,8 @@ from pathlib import Path
 from .commands import Progress, engine_of, existing, in_words, made_by, print_result, run_job
 
 MODEL = "perfusion"
+#: mL/min/g of the demo's muscle: all of it, and of the segments that lack blood.
+DEMO = {"rest": {"flow": 0.9}, "stress": {"flow": 2.8, "defects": {4: 1.0, 10: 1.0, 15: 1.0}}}
 
 
 def perfusion(arguments) -> int:
@@ -15,6 +18,7 @@ def perfusion(arguments) -> int:
     from .perfusion_job import PerfusionOptions, perfusion_path
     from .perfusion_sources import find_first_passes, given_series
     from .report import format_perfusion_table
+    from .results import require_outside
 
     series = (arguments.rest, arguments.stress)
     if bool(arguments.image) == any(series):
@@ -33,6 +37,8 @@ def perfusion(arguments) -> int:
         rr_rest_s=arguments.rr_rest,
         rr_stress_s=arguments.rr_stress,
         saturation_time=arguments.saturation_time,
+        sequence=arguments.sequence,
+        aif_sequence=arguments.aif_sequence,
         levels=arguments.levels,
         flow_model=arguments.flow_model,
         hematocrit=arguments.hematocrit,
@@ -48,9 +54,34 @@ def perfusion(arguments) -> int:
     else:
         sources = [given_series(*series, arguments.aif_rest, arguments.aif_stress)]
         arguments.image = sources[0].path
+    for one in sources:
+        require_outside(arguments.output, *one.folders)
     engine = engine_of(arguments)
     kind = (made_by(engine), "cardiacai.perfusion", options.recorded())
     return run_job(arguments, sources, work, kind, format_perfusion_table)
+
+
+def levels_of(text: str) -> tuple[str, ...]:
+    """Levels of slices as `--levels` has them, "" for one left out. Raises ArgumentTypeError."""
+    levels = tuple("" if word.strip() in ("-", "none") else word.strip() for word in text.lower().split(","))
+    if not set(levels) <= {"base", "mid", "apex", ""}:
+        raise argparse.ArgumentTypeError(f"{text} is no list of base, mid, apex and none with commas between")
+    return levels
+
+
+def sequence_of(text: str) -> tuple[float, ...]:
+    """A sequence as `--sequence` has it, see `perfusion.protocols.STATED`. Raises ArgumentTypeError."""
+    from .errors import InputError
+    from .perfusion.protocols import require_sequence
+
+    try:
+        values = tuple(float(word) for word in text.split(","))
+        require_sequence(values)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no list of numbers with commas between") from None
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return values
 
 
 def read_times(path: Path) -> tuple[float, ...]:
@@ -82,7 +113,7 @@ def demo_perfusion(arguments) -> int:
     source, phantoms = _written(arguments.output)
     study = perfusion_path(source, arguments.output, engine, PerfusionOptions(unit="mmol/L"), progress=progress)
     progress.clear()
-    print_result(arguments, format_perfusion_table(study) + _own(phantoms))
+    print_result(arguments, format_perfusion_table(study) + _own(study, phantoms))
     return 0
 
 
@@ -96,10 +127,10 @@ def _written(folder: Path):
     from .results import make_folder
 
     make_folder(folder)
-    lacking = {4: 1.0, 10: 1.0, 15: 1.0}
+    rates = {"rest": 65, "stress": 88}
     phantoms = {
-        "rest": perfusion_phantom(flow=0.9, heart_rate=65, motion=3.0, unit=GADOLINIUM, seed=1),
-        "stress": perfusion_phantom(flow=2.8, defects=lacking, heart_rate=88, motion=3.0, unit=GADOLINIUM, seed=2),
+        kind: perfusion_phantom(**own, heart_rate=rates[kind], motion=3.0, unit=GADOLINIUM, seed=seed)
+        for seed, (kind, own) in enumerate(DEMO.items(), start=1)
     }
     files = {}
     for kind, phantom in phantoms.items():
@@ -111,12 +142,24 @@ def _written(folder: Path):
     return PerfusionSource(files["stress"][0], "Synthetic first pass", **files), phantoms
 
 
-def _own(phantoms) -> str:
-    """The phantoms' own numbers, in the words of the result's."""
+def _own(study, phantoms) -> str:
+    """The phantoms' own numbers, in the words of the result's, and of every segment beside what was found."""
     import numpy as np
+
+    from .report.tables import aligned, decimal
+    from .sectors import NAMES
 
     flow = {kind: float(np.nanmean(np.concatenate([f.ravel() for f in p.flow]))) for kind, p in phantoms.items()}
     names = {"Stress blood flow": flow["stress"], "Rest blood flow": flow["rest"]}
     numbers = [in_words({"name": name, "value": value, "unit": "mL/min/g"}) for name, value in names.items()]
     reserve = in_words({"name": "Perfusion reserve", "value": flow["stress"] / flow["rest"], "unit": ""})
-    return f"\nThe synthetic heart's own: {', '.join((*numbers, reserve))}\n"
+    lines = [["Flow, mL/min/g", "Rest, true", "found", "Stress, true", "found"]]
+    for number, name in NAMES.items():
+        line = [f"{number} {name}"]
+        for one in study.passes:
+            true = DEMO[one.kind].get("defects", {}).get(number, DEMO[one.kind]["flow"])
+            found = one.sectors.get(number)
+            line += [decimal(true, 2), decimal(found.flow if found else None, 2)]
+        lines.append(line)
+    own = ", ".join((*numbers, reserve))
+    return f"\nThe synthetic heart's own: {own}\n\n{aligned(lines, right=(1, 2, 3, 4))}"

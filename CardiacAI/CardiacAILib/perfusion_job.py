@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import InputError
 from .images.volume import Volume
 from .inference import Progress
 from .perfusion.first_pass import FirstPass
@@ -16,14 +17,15 @@ from .perfusion.protocols import FIRST
 from .perfusion.results import KINDS, PassResult, PerfusionStudy
 from .perfusion_sources import PerfusionSource
 from .privacy import anonymous
-from .results import fingerprint, replaced_results
+from .results import fingerprint, replaced_results, require_outside
 
 
 @dataclass(frozen=True)
 class PerfusionOptions:
     """How to read and analyse. unit, aif_unit: what voxels of the series and of the AIF series hold ("mmol/L",
     "signal"), None for what the files tell. frame_times: s of every frame, rr_s: s between frames, for series that tell
-    no times; of rest or stress alone where one is named. saturation_time: see `perfusion.reader.read_first_pass`.
+    no times; of rest or stress alone where one is named. saturation_time, sequence, aif_sequence: see
+    `perfusion.reader.read_first_pass`.
     levels: one a slice, by position, for rest and stress alike. flow_model, hematocrit, swap_insertions: see
     `perfusion.study.analyse`. with_identifiers: name and id of the patient enter the report.
     """
@@ -37,6 +39,8 @@ class PerfusionOptions:
     rr_rest_s: float | None = None
     rr_stress_s: float | None = None
     saturation_time: str = FIRST
+    sequence: tuple[float, ...] | None = None
+    aif_sequence: tuple[float, ...] | None = None
     levels: tuple[str, ...] | None = None
     flow_model: str = "exchange"
     hematocrit: float = HEMATOCRIT
@@ -72,6 +76,9 @@ def perfusion_path(
     from .perfusion.study import analyse
     from .report import write_perfusion_report
 
+    if source.lacking:
+        raise InputError(source.lacking)
+    require_outside(out, *source.folders)
     progress(0.0, "reading")
     read = _of_one_patient({kind: _read(source, kind, options) for kind in KINDS})
     who = next((one.identifiers for one in read.values() if one is not None and one.identifiers), {})
@@ -80,7 +87,7 @@ def perfusion_path(
         known, title = None, anonymous(source.name, who)
         read = {kind: one and _nameless(one) for kind, one in read.items()}
     levels = {kind: options.levels for kind, one in read.items() if one is not None and options.levels}
-    with replaced_results(source.path, out, *source.paths) as folder:
+    with replaced_results(source.path, out, *source.paths, *source.folders) as folder:
         study = analyse(
             read["rest"],
             read["stress"],
@@ -120,6 +127,8 @@ def _read(source: PerfusionSource, kind: str, options: PerfusionOptions) -> Firs
         unit=options.unit,
         aif_unit=options.aif_unit,
         saturation_time=options.saturation_time,
+        sequence=options.sequence,
+        aif_sequence=options.aif_sequence,
         **options.times_of(kind),
     )
 

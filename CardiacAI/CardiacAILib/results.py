@@ -44,8 +44,10 @@ def replaced_results(source: Path, out: Path, *others: Path) -> Iterator[Path]:
     """A folder to write results to, inside out; at the end they take the place of those of an earlier job in out.
 
     When the body fails or is interrupted, what stands in out stays as it was. source, others: what the results are of;
-    they are never overwritten. Raises OutputError, also where out holds files of these names that are nobody's results.
+    they are never overwritten, and out lies in no folder among others. Raises OutputError, also where out holds files
+    of these names that are nobody's results.
     """
+    require_outside(out, *others)
     for one in (source, *others):
         _require_free(one, out)
     new = not out.exists()
@@ -63,6 +65,22 @@ def replaced_results(source: Path, out: Path, *others: Path) -> Iterator[Path]:
         if new:
             with suppress(OSError):  # results are in it
                 out.rmdir()
+
+
+def require_outside(out: Path, *series: Path) -> None:
+    """Raises OutputError where results would lie in a folder that is one series: it would pass for a folder of results
+    afterwards, and the series would be lost. series: files or folders."""
+    for one in series:
+        if one.is_dir() and out.resolve().is_relative_to(one.resolve()):
+            raise OutputError(
+                f"{out} lies in {one}, the folder of a series. Choose a folder for the results outside of it with "
+                "--output."
+            )
+
+
+def is_own_result(path: Path) -> bool:
+    """Whether a file is a result that stands in a folder of results, whatever else lies there."""
+    return (path.name in FILES or bool(SLICE_FILE.fullmatch(path.name))) and _schema(path.parent) is not None
 
 
 def _require_free(source: Path, out: Path) -> None:

@@ -23,6 +23,8 @@ TERRITORIES: dict[str, tuple[int, ...]] = {
     "RCA": (3, 4, 9, 10, 15),
     "LCX": (5, 6, 11, 12, 16),
 }
+#: RGB of each wherever it is drawn: Okabe and Ito's bluish green, reddish purple and sky blue.
+TERRITORY_COLORS = {"LAD": (0, 158, 115), "RCA": (204, 121, 167), "LCX": (86, 180, 233)}
 LEVELS = ("base", "mid", "apex")
 
 #: Degrees; every border between two sectors is a multiple of it, counted from the anterior insertion.

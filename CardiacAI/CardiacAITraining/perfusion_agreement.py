@@ -20,7 +20,7 @@ from CardiacAILib.labels import LV, MYO, STRUCTURES
 from CardiacAILib.perfusion import network
 from CardiacAILib.perfusion.chain import analyse_pass
 from CardiacAILib.perfusion.first_pass import SIGNAL
-from CardiacAILib.perfusion.results import KINDS
+from CardiacAILib.perfusion.results import KINDS, PassResult, SliceFlow
 
 from . import protocol
 from .acdc import Case
@@ -87,6 +87,11 @@ def overheard() -> Iterator[list[network.Found]]:
         yield answers
 
 
+def _as_given(result: PassResult) -> list[SliceFlow]:
+    """The slices in the order of `study_of`; a result numbers them from what it takes for the base."""
+    return sorted(result.slices, key=lambda one: one.series.origin[2])
+
+
 def judge_pass(case: Case, kind: str, seed: int, engine) -> dict:
     """One patient's injection: a record of every slice, and of blood flow."""
     first_pass, series = study_of(case, seed, kind == "stress")
@@ -94,13 +99,13 @@ def judge_pass(case: Case, kind: str, seed: int, engine) -> dict:
     try:
         with overheard() as answers:
             ours = analyse_pass(kind, first_pass, engine)
-        truth = [settled(one, mine.shifts_mm) for one, mine in zip(series, ours.slices, strict=True)]
+        truth = [settled(one, mine.shifts_mm) for one, mine in zip(series, _as_given(ours), strict=True)]
         drawn = [on_pixels(labels, one) for labels, one in zip(truth, series, strict=True)]
         theirs = analyse_pass(kind, first_pass, engine, contours=drawn)
     except CardiacAIError as error:  # counted, not hidden
         return record | {"failed": str(error)}
     for number, level in enumerate(PLACES):
-        mine, expert = ours.slices[number], theirs.slices[number]
+        mine, expert = _as_given(ours)[number], _as_given(theirs)[number]
         labels = mine.labels.array[0]
         figures = compare_contours(on_millimetres(answers[number], len(truth[number])), truth[number])
         figures["own_pixels_dice"] = dice(labels == MYO.value, drawn[number] == MYO.value)
@@ -115,7 +120,7 @@ def judge_pass(case: Case, kind: str, seed: int, engine) -> dict:
     }
     if first_pass.unit == SIGNAL:
         believed = replace(first_pass.protocol, saturation_s=WRONG_TIME * first_pass.protocol.saturation_s)
-        same = [mine.labels.array[0] for mine in ours.slices]
+        same = [mine.labels.array[0] for mine in _as_given(ours)]
         wrong = analyse_pass(kind, replace(first_pass, protocol=believed), engine, contours=same)
         record["flow"]["wrong_time"] = plain(wrong.flow)
     record["sectors"] = {

@@ -23,6 +23,8 @@ def study_of(case: Case, seed: int, stress: bool) -> tuple[FirstPass, list[Serie
     """One patient's injection in three slices, and what is true of each. A third are signal, the others mmol/L."""
     rng = np.random.default_rng([seed, int(case.patient[-3:]), stress])
     sources = [s for s in slices_of(*case.load()) if _closed(s.shares)]
+    areas = [int((one.shares[1:] > 127).sum()) for one in sources]
+    sources = sources if areas[0] >= areas[-1] else sources[::-1]  # from the base
     unit = SIGNAL if rng.random() < 1 / 3 else GADOLINIUM
     scan, place = _in_range(rng, stress, unit), int(rng.integers(2**31))
     chosen = [sources[int(len(sources) * share)] for share in PLACES.values()]

@@ -31,21 +31,26 @@ class CardiacAIPerfusionLogic(JobLogic):
         return CardiacAIPerfusionParameterNode(super().getParameterNode())
 
     @staticmethod
-    def openPass(paths: Sequence[str], name: str = "", *, unit: str | None = None, frameSeconds: float | None = None):
+    def openPass(
+        paths: Sequence[str],
+        name: str = "",
+        *,
+        unit: str | None = None,
+        frameSeconds: float | None = None,
+        isAif: bool = False,
+    ):
         """Reads a first pass into the scene: DICOM folders, 2D+T NIfTI or .seq.nrrd. Returns its sequence nodes.
 
         :param paths: of one pass, files or folders
         :param name: of the nodes; by default that of the first path
-        :param unit: "mmol/L" where voxels hold gadolinium
-        :param frameSeconds: from frame to frame where the files do not tell it
+        :param unit: "signal" or "mmol/L"; None: as the files tell
+        :param frameSeconds: from frame to frame, for files that do not tell their times
+        :param isAif: a series of the blood, of one slice only
         :raises CardiacAILib.errors.InputError: what is wrong with the files
         """
-        from pathlib import Path
+        from CardiacAILib.mrml import first_pass_from_files, first_pass_to_sequences
 
-        from CardiacAILib.mrml import first_pass_to_sequences
-        from CardiacAILib.perfusion.reader import read_first_pass
-
-        first_pass = read_first_pass([Path(path) for path in paths], unit=unit, rr_s=frameSeconds)
+        first_pass = first_pass_from_files(paths, unit=unit, frame_seconds=frameSeconds, is_aif=isAif)
         name = name or os.path.basename(os.path.normpath(paths[0])).split(".")[0]
         return [nodes[0] for nodes in first_pass_to_sequences(first_pass, slicer.mrmlScene, name)]
 
@@ -88,7 +93,7 @@ class CardiacAIPerfusionLogic(JobLogic):
         :param tableNode: segments table of an earlier study, which is replaced; None makes a new one
         :param stressAif: low-dose or dual-sequence series of the blood, where there is one; likewise restAif
         :param unit: "signal" or "mmol/L"; None: as recorded with the sequences. Likewise aifUnit
-        :param frameSeconds: from frame to frame, where the sequences do not tell times
+        :param frameSeconds: from frame to frame, for sequences whose index is no time; others keep theirs
         :param flowModel: "exchange" or "fermi"
         :param hematocrit: of the patient's blood; None: .42
         :param engine: "auto", "openvino", "torch" or "numpy"
@@ -169,10 +174,17 @@ class CardiacAIPerfusionLogic(JobLogic):
         return study_of(tableNode, withSeries)[0]
 
     @staticmethod
-    def divideAgain(tableNode, levels: Mapping[str, Sequence[str]] | None = None, swap: bool = False):
+    def levels(tableNode) -> dict[str, tuple[str | None, ...]]:
+        """Levels that a reader chose, as `divideAgain` takes them. Raises InputError where the record is damaged."""
+        from CardiacAILib.mrml import levels_by_hand
+
+        return levels_by_hand(tableNode)
+
+    @staticmethod
+    def divideAgain(tableNode, levels: Mapping[str, Sequence[str | None]] | None = None, swap: bool = False):
         """Segments and numbers by the insertion points as they lie now. Flow is not computed anew.
 
-        :param levels: by kind of pass, "base", "mid", "apex" or "" (left out) for every slice
+        :param levels: by kind of pass, "base", "mid", "apex", "" (left out) or None (as found) for every slice
         :param swap: anterior and inferior insertions change their parts
         :returns: the study; None where nothing has changed
         :raises CardiacAILib.errors.InputError: no result, or levels that are none

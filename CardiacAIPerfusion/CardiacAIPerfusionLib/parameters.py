@@ -1,10 +1,11 @@
 """What the user of Cardiac AI Perfusion chooses; saved with the scene. Insertions and levels are with the result."""
 
 import enum
+from typing import Annotated
 
 from slicer import vtkMRMLSequenceNode, vtkMRMLTableNode
 from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from CardiacAIHomeLib.choices import Engine, Precision
 
@@ -36,6 +37,11 @@ class FlowModel(enum.Enum):
         return {"exchange": _("Blood-tissue exchange"), "fermi": _("Fermi deconvolution")}[self.value]
 
 
+#: What is of a patient, and what it is until a user tells: share of cells in blood; s from frame to frame, 0 where the
+#: series tell their times.
+PATIENT = {"hematocrit": 0.42, "frameSeconds": 0.0}
+
+
 @parameterNodeWrapper
 class CardiacAIPerfusionParameterNode:
     """Connected to the widgets whose SlicerParameterName in the .ui file is the name of a field."""
@@ -52,6 +58,8 @@ class CardiacAIPerfusionParameterNode:
     unit: Unit = Unit.RECORDED
     aifUnit: Unit = Unit.RECORDED
     flowModel: FlowModel = FlowModel.EXCHANGE
+    hematocrit: Annotated[float, WithinRange(0.1, 0.7)] = PATIENT["hematocrit"]
+    frameSeconds: Annotated[float, WithinRange(0.0, 10.0)] = PATIENT["frameSeconds"]
     engine: Engine = Engine.AUTO
     precision: Precision = Precision.F32
 

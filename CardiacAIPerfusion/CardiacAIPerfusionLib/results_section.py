@@ -14,8 +14,8 @@ from CardiacAIHomeLib.views import centerOnHeart, flagsHtml
 from .logic import bullseye, bullseyes
 from .moves import Moves
 
-#: Items of the combo boxes, in their order in the .ui file: levels of a slice, and nodes of it.
-LEVELS = ("base", "mid", "apex", "")
+#: Items of the combo boxes, in their order in the .ui file: levels of a slice (as found, by hand, left out), and nodes.
+LEVELS = (None, "base", "mid", "apex", "")
 MAPS = ("flow", "upslope", "sectors", "")
 
 
@@ -28,6 +28,7 @@ class ResultsSection:
     def __init__(self, ui, logic, tell) -> None:
         self.ui, self.logic, self._tell = ui, logic, tell
         self._nodes = self._study = self._drawn = None
+        self._levels = {}  # by hand, by kind of pass
         self._shown = ()  # not even nothing yet
         self._edited = []
         self._moves = Moves(self.onMoved)
@@ -58,10 +59,10 @@ class ResultsSection:
         shown = nodes.record and (nodes.record.GetID(), nodes.record.GetMTime())
         if shown == self._shown:
             return
-        self._shown, self._nodes, self._study = shown, nodes, None
+        self._shown, self._nodes, self._study, self._levels = shown, nodes, None, {}
         if nodes.record:
             try:
-                self._study = self.logic.study(tableNode)
+                self._study, self._levels = self.logic.study(tableNode), self.logic.levels(tableNode)
             except CardiacAIError as error:
                 self._tell(str(error))
         self._refresh()
@@ -106,14 +107,13 @@ class ResultsSection:
         self._divide(swap=True)
 
     def onLevelChosen(self, index: int) -> None:
-        """The other slices of the pass stay what they are."""
+        """The other slices of the pass stay as they are found, or as they were chosen: what is found of them is not
+        sent back, or a slice that lost its segments would be left out of all numbers."""
         one = self._slice()
         if one is None:
             return
-        kind = one.name.split()[0]
-        slices = getattr(self._study, kind).slices
-        levels = tuple(LEVELS[index] if other is one else other.level for other in slices)
-        self._divide(levels={kind: levels})
+        levels = self._chosenLevels(one) | {one.name: LEVELS[index]}
+        self._divide(levels={one.name.split()[0]: tuple(levels.values())})
 
     def onPictureChosen(self, index: int) -> None:
         self._showBullseye()
@@ -143,7 +143,7 @@ class ResultsSection:
             self._showSlice()
             return
         if study:
-            self._study, self._nodes = study, self.logic.result(tableNode)
+            self._study, self._nodes, self._levels = study, self.logic.result(tableNode), self.logic.levels(tableNode)
             self._shown = self._nodes.record.GetID(), self._nodes.record.GetMTime()
             self._refresh()
             self._tell(_("Segments were divided again."))
@@ -172,6 +172,12 @@ class ResultsSection:
             (one for result in (self._study.passes if name else ()) for one in result.slices if one.name == name), None
         )
 
+    def _chosenLevels(self, one) -> dict:
+        """By hand, of every slice of the pass that a slice is of, by its name."""
+        kind = one.name.split()[0]
+        names = [other.name for other in getattr(self._study, kind).slices]
+        return dict(zip(names, self._levels[kind], strict=True))
+
     def _showFlags(self) -> None:
         from CardiacAILib.flags import Flag
         from CardiacAILib.mrml import edited_slices
@@ -185,10 +191,13 @@ class ResultsSection:
         self.ui.flagsLabel.text = flagsHtml(flags)
 
     def _showSlice(self) -> None:
-        one = self._slice()
-        self.ui.levelComboBox.enabled = one is not None
-        with silent(self.ui.levelComboBox):
-            self.ui.levelComboBox.currentIndex = LEVELS.index(one.level if one else "")
+        one, box = self._slice(), self.ui.levelComboBox
+        chosen = self._chosenLevels(one)[one.name] if one else None
+        box.enabled = one is not None
+        found = _("as found ({level})").format(level=one.level) if one and one.level and chosen is None else ""
+        with silent(box):
+            box.setItemText(0, found or _("as found"))
+            box.currentIndex = LEVELS.index(chosen)
         self.ui.lostLabel.text = _("No segments: {why}.").format(why=one.lost) if one and one.lost else ""
 
     def _showBullseye(self) -> None:

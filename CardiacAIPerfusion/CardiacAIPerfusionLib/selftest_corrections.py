@@ -4,7 +4,8 @@ import slicer
 
 from CardiacAIHomeLib.selftesting import wait
 
-from .selftest import flows, panel, position, provenance, stressOnly, worst
+from .results_section import LEVELS
+from .selftest import flows, itemsOf, panel, position, provenance, stressOnly, worst
 
 
 def thicken(shown) -> None:
@@ -49,16 +50,33 @@ def test_swapping_insertions():
 def test_the_level_of_a_slice_by_hand():
     with panel() as widget:
         nodes = stressOnly(widget)
-        assert widget.ui.levelComboBox.currentIndex == 1
-        widget.ui.levelComboBox.currentIndex = 0
+        level = widget.ui.levelComboBox
+        assert (level.currentIndex, level.currentText) == (LEVELS.index(None), "as found (mid)")
+        level.currentIndex = LEVELS.index("base")
         assert sorted(flows(nodes.segments)) == [1, 2, 3, 4, 5, 6]
         assert worst(nodes.segments) == 4
-        widget.ui.levelComboBox.currentIndex = 3
+        assert itemsOf(level)[0] == "as found"
+        level.currentIndex = LEVELS.index("")
         assert flows(nodes.segments) == {}
         assert "left out" in widget.ui.lostLabel.text
-        widget.ui.levelComboBox.currentIndex = 1
+        assert provenance(nodes.segments)["by_hand"] == {"stress": ["levels"]}
+        level.currentIndex = LEVELS.index(None)  # and back
         assert worst(nodes.segments) == 10
         assert widget.ui.lostLabel.text == ""
+        assert level.currentText == "as found (mid)"
+        assert "by_hand" not in provenance(nodes.segments) or not provenance(nodes.segments)["by_hand"]
+
+
+def test_a_level_by_hand_is_shown_again():
+    with panel() as widget:
+        nodes = stressOnly(widget)
+        widget.ui.levelComboBox.currentIndex = LEVELS.index("apex")
+        widget.ui.outputSelector.setCurrentNode(None)
+        slicer.app.processEvents()
+        assert not widget.ui.levelComboBox.enabled
+        widget.ui.outputSelector.setCurrentNode(nodes.segments)
+        slicer.app.processEvents()
+        assert widget.ui.levelComboBox.currentIndex == LEVELS.index("apex")
 
 
 def test_contours_that_were_edited_are_told():
@@ -78,7 +96,7 @@ def test_measuring_again_after_an_edit():
         nodes = stressOnly(widget)
         assert not widget.ui.measureButton.enabled
         shown, before = nodes.slices["stress 1"], flows(nodes.segments)
-        widget.ui.levelComboBox.currentIndex = 0
+        widget.ui.levelComboBox.currentIndex = LEVELS.index("base")
         assert sorted(flows(nodes.segments)) == [1, 2, 3, 4, 5, 6]
         thicken(shown)
         wait(lambda: widget.ui.measureButton.enabled, "the news of the edit", 10)
@@ -95,7 +113,7 @@ def test_measuring_again_after_an_edit():
         flow = slicer.util.arrayFromVolume(shown.flow)
         assert ((flow > 0) == (drawn > 0)).all()
         assert (slicer.util.arrayFromSegmentBinaryLabelmap(shown.contours, "MYO", shown.shown) == drawn).all()
-        widget.ui.levelComboBox.currentIndex = 1
+        widget.ui.levelComboBox.currentIndex = LEVELS.index(None)
         assert worst(nodes.segments) == 10
 
 
@@ -138,6 +156,7 @@ TESTS = (
     test_dragging_an_insertion_divides_again_at_once,
     test_swapping_insertions,
     test_the_level_of_a_slice_by_hand,
+    test_a_level_by_hand_is_shown_again,
     test_contours_that_were_edited_are_told,
     test_measuring_again_after_an_edit,
     test_cancelling_to_measure_again_leaves_all_as_it_was,

@@ -117,6 +117,10 @@ class Widget:
         assert self.kind == "QComboBox"
         self.items, self._index = [], 0
 
+    def setItemText(self, index, text):
+        assert self.kind == "QComboBox"
+        self.items[index] = (text, self.items[index][1])
+
     def addItem(self, text):
         assert self.kind == "QComboBox"
         self.items.append((text, None))
@@ -180,13 +184,15 @@ class Timer:
 
 
 def parameterNodeWrapper(wrapped):
-    """Typed fields kept in a real vtkMRMLScriptedModuleNode: nodes as references, enums by name."""
+    """Typed fields kept in a real vtkMRMLScriptedModuleNode: nodes as references, enums by name, numbers as text."""
     fields = typing.get_type_hints(wrapped)
 
     def field(name, kind):
         def read(self):
             if issubclass(kind, vtk.vtkObject):
                 return self.parameterNode.GetNodeReference(name)
+            if kind is float:
+                return float(self.parameterNode.GetParameter(name) or getattr(wrapped, "_" + name))
             if kind is bool:
                 return (self.parameterNode.GetParameter(name) or str(getattr(wrapped, "_" + name))) == "True"
             return kind[self.parameterNode.GetParameter(name) or getattr(wrapped, "_" + name).name]
@@ -197,7 +203,7 @@ def parameterNodeWrapper(wrapped):
                 self.parameterNode.SetNodeReferenceID(name, value.GetID() if value else None)
             else:
                 assert isinstance(value, kind)
-                self.parameterNode.SetParameter(name, str(value) if kind is bool else value.name)
+                self.parameterNode.SetParameter(name, value.name if hasattr(value, "name") else repr(value))
 
         return property(read, write)
 
@@ -221,6 +227,8 @@ def parameterNodeWrapper(wrapped):
                         widget._node = getattr(self, name)
                     elif widget.kind == "QCheckBox":
                         widget._checked = getattr(self, name)
+                    elif widget.kind == "QDoubleSpinBox":
+                        widget._value = getattr(self, name)
                     else:
                         widget._index = [value for _, value in widget.items].index(getattr(self, name))
 
@@ -230,6 +238,8 @@ def parameterNodeWrapper(wrapped):
                     widget.onChanged = lambda n=name, w=widget: setattr(self, n, w.items[w.currentIndex][1])
                 elif widget.kind == "QCheckBox":
                     widget.onChanged = lambda n=name, w=widget: setattr(self, n, w.checked)
+                elif widget.kind == "QDoubleSpinBox":
+                    widget.onChanged = lambda n=name, w=widget: setattr(self, n, w.value)
                 else:
                     widget.onChanged = lambda n=name, w=widget: setattr(self, n, w.currentNode())
             show()
@@ -354,7 +364,9 @@ def install(monkeypatch, scene, logics) -> None:
     substitutes = {
         "qt": SimpleNamespace(QTimer=Timer, QPixmap=Pixmap, Qt=SimpleNamespace(WaitCursor=0)),
         "slicer.i18n": SimpleNamespace(tr=lambda text: text, translate=lambda context, text: text),
-        "slicer.parameterNodeWrapper": SimpleNamespace(parameterNodeWrapper=parameterNodeWrapper),
+        "slicer.parameterNodeWrapper": SimpleNamespace(
+            parameterNodeWrapper=parameterNodeWrapper, WithinRange=lambda least, most: (least, most)
+        ),
         "slicer.ScriptedLoadableModule": SimpleNamespace(
             ScriptedLoadableModule=LoadableModule,
             ScriptedLoadableModuleWidget=ModuleWidget,

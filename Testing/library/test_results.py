@@ -69,6 +69,15 @@ def test_somebody_elses_files_are_not_replaced(source, tmp_path):
     assert contents(out) == {"segmentation.nii.gz": "an expert's"}
 
 
+def test_results_lie_in_no_folder_of_a_series(source, tmp_path):
+    series = tmp_path / "stress"
+    series.mkdir()
+    for out in (series, series / "results"):
+        with pytest.raises(OutputError, match="folder of a series"), replaced_results(source, out, series):
+            pass
+    assert not any(series.iterdir())
+
+
 def test_the_input_is_never_overwritten(tmp_path):
     inside = tmp_path / "segmentation.nii.gz"
     inside.write_text("the image")

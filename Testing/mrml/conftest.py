@@ -74,3 +74,35 @@ def add_transform(add):
         return node
 
     return make
+
+
+@pytest.fixture(scope="session")
+def phantoms():
+    """First passes by kind, of known flow."""
+    from mrml_studies import both_phantoms
+
+    return both_phantoms()
+
+
+@pytest.fixture(scope="session")
+def study(phantoms):
+    """The `PerfusionStudy` of both."""
+    from mrml_studies import study_of_phantoms
+
+    return study_of_phantoms(phantoms["rest"], phantoms["stress"])
+
+
+@pytest.fixture
+def image(scene, phantoms):
+    """The volume that shows the first series under stress."""
+    from CardiacAILib.mrml import first_pass_to_sequences
+
+    return first_pass_to_sequences(phantoms["stress"].first_pass, scene, "Ann")[0][2]
+
+
+@pytest.fixture
+def nodes(study, image):
+    """The study in the scene."""
+    from CardiacAILib.mrml import study_to_nodes
+
+    return study_to_nodes(study, image)

@@ -12,12 +12,19 @@ from CardiacAILib.perfusion.sector_flow import divide_slices, divided
 from CardiacAILib.perfusion.study import combined
 from CardiacAILib.phantom_perfusion import PerfusionPhantom, perfusion_phantom
 
+#: mL/min/g of `both_phantoms`.
+REST, STRESS = 1.0, 3.0
 PROVENANCE = {"model": "perfusion", "engine": "numpy", "seconds": 1.5, "flow_model": "exchange", "engine_notes": []}
 
 
 def small_phantom(flow: float = 1.0, **options) -> PerfusionPhantom:
     """Three slices in mmol/L, few frames, large pixels."""
     return perfusion_phantom(**({"flow": flow, "frames": 12, "pixel": 3.0, "noise": 0.0, "unit": GADOLINIUM} | options))
+
+
+def both_phantoms() -> dict[str, PerfusionPhantom]:
+    """At rest and under stress, ischemic in the mid inferior segment."""
+    return {"rest": small_phantom(REST), "stress": small_phantom(STRESS, defects={10: 0.75}, seed=1)}
 
 
 def pass_of(phantom: PerfusionPhantom, kind: str, relative: bool = False) -> PassResult:
@@ -73,3 +80,20 @@ def _slice(phantom: PerfusionPhantom, n: int, name: str, relative: bool) -> Slic
         confidence={s.value: 0.9 for s in (RV, MYO, LV)},
         moved_mm=None,
     )
+
+
+def column(table, name: str) -> list[str]:
+    """Of a vtkMRMLTableNode."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    array = table.GetTable().GetColumnByName(name)
+    if array.IsA("vtkStringArray"):
+        return [array.GetValue(n) for n in range(array.GetNumberOfTuples())]
+    return list(vtk_to_numpy(array))
+
+
+def voxels(node) -> np.ndarray:
+    """(rows, columns) of a volume node of one slice."""
+    from CardiacAILib.mrml import volume_from_node
+
+    return volume_from_node(node).array[0]

@@ -12,10 +12,16 @@ from CardiacAILib.errors import InputError
 from CardiacAILib.flags import Flag
 from CardiacAILib.images.cine import Cine
 from CardiacAILib.images.volume import Volume
-from CardiacAILib.mrml import cine_to_sequence, first_pass_from_sequences, first_pass_to_sequences
+from CardiacAILib.mrml import (
+    cine_to_sequence,
+    first_pass_from_files,
+    first_pass_from_sequences,
+    first_pass_to_sequences,
+)
 from CardiacAILib.perfusion.first_pass import GADOLINIUM, SIGNAL, Protocol
 
 PROTOCOL = Protocol(0.1, 0.0023, 12.0, 30, 1.5)
+UNEVEN = (0.0, 0.8, 1.6, 2.4, 4.0, 4.8, 5.6, 6.4)  # s
 
 
 @pytest.fixture(scope="module")
@@ -111,19 +117,48 @@ def test_without_times_one_has_to_be_given(scene):
     )
 
 
+def test_times_that_a_sequence_tells_are_never_overridden(scene):
+    """Frames that were left out when files were read have left a gap."""
+    times = (2.4, 3.2, 4.0, 5.6, 6.4, 7.2)
+    node = sequence_of_film(scene, film((1, 8, 6), times))
+    told = first_pass_from_sequences([node], frame_seconds=0.7)
+    assert np.diff(told.slices[0].frame_times) == pytest.approx(np.diff(times))
+    assert told.remarks == first_pass_from_sequences([node]).remarks
+    other = sequence_of_film(scene, film((1, 8, 6), times, origin=(0, 0, 30)), "other")
+    other.SetIndexUnit("")
+    both = first_pass_from_sequences([node, other], frame_seconds=0.7)
+    steps = sorted(float(np.median(np.diff(one.frame_times))) for one in both.slices)
+    assert steps == pytest.approx([0.7, 0.8])
+
+
+def test_times_that_were_assumed_are_told_until_others_are_given(scene):
+    remarks = (Flag("times_assumed", "warning", "One frame every 1.00 s is assumed."), Flag("x", "note", "Else."))
+    node = cine_to_sequence(Cine(film((1, 8, 6)), remarks=remarks), scene, "film")[0]
+    assert first_pass_from_sequences([node], frame_seconds=0.8).remarks == remarks
+    node.SetIndexUnit("")
+    assert first_pass_from_sequences([node], frame_seconds=0.8).remarks == remarks[1:]
+
+
+def test_a_cine_s_times_are_not_mended_by_the_box(scene):
+    times = tuple(n * 0.03 for n in range(25))
+    with pytest.raises(InputError, match=r"cover only 0\.72 s.*whose index has no unit of time"):
+        first_pass_from_sequences([sequence_of_film(scene, film((1, 8, 6), times))], frame_seconds=0.8)
+
+
 def test_what_a_user_says_of_the_unit_counts(scene, given):
     nodes = [sequence for sequence, _, _ in first_pass_to_sequences(given, scene, "Ann")]
     assert first_pass_from_sequences(nodes, unit=SIGNAL).unit == SIGNAL
     plain = sequence_of_film(scene, film((1, 8, 6)))
     assert first_pass_from_sequences([plain], unit=GADOLINIUM).unit == GADOLINIUM
-    assert first_pass_from_sequences([plain, *nodes[:2]]).unit == SIGNAL  # not all of them say so
+    with pytest.raises(InputError, match=r"Say which \(mmol/L or signal\)"):  # not all of them say so
+        first_pass_from_sequences([plain, *nodes[:2]])
 
 
 def test_protocols_that_differ_are_left_alone(scene, given):
     nodes = [sequence for sequence, _, _ in first_pass_to_sequences(given, scene, "Ann")]
     other = json.dumps({**json.loads(nodes[1].GetAttribute("CardiacAI.Protocol")), "saturation_s": 0.2})
     nodes[1].SetAttribute("CardiacAI.Protocol", other)
-    back = first_pass_from_sequences(nodes)
+    back = first_pass_from_sequences(nodes, unit=SIGNAL)
     assert back.protocol is None
     assert "protocol_differs" in [remark.code for remark in back.remarks]
 
@@ -153,12 +188,57 @@ def test_a_cine_of_one_slice(scene):
 
 def test_an_uneven_beat_is_told_once(scene):
     """Also of files, whose remarks speak of their names."""
-    times = (0.0, 0.8, 1.6, 2.4, 4.0, 4.8, 5.6, 6.4)
-    node = sequence_of_film(scene, film((1, 8, 6), times))
+    node = sequence_of_film(scene, film((1, 8, 6), UNEVEN))
     first = first_pass_from_sequences([node])
     assert [remark.code for remark in first.remarks] == [first.remarks[0].code]
     again = first_pass_to_sequences(first, scene, "again")[0][0]
     assert first_pass_from_sequences([again]).remarks == first.remarks
+
+
+def test_an_uneven_beat_of_another_slice_is_told_too(scene):
+    """Remarks that were recorded are of the series they were recorded of, though the code is the same."""
+    read = first_pass_from_sequences([sequence_of_film(scene, film((1, 8, 6), UNEVEN), "a.nii.gz")])
+    a = first_pass_to_sequences(read, scene, "a")[0][0]
+    later = film((1, 8, 6), (0.0, 0.8, 1.6, 2.4, 3.2, 4.0, 5.6, 7.2), origin=(0, 0, 40))
+    same = film((1, 8, 6), UNEVEN, origin=(0, 0, 60))
+    b, c = sequence_of_film(scene, later, "b"), sequence_of_film(scene, same, "c")
+    assert [remark.message.count("'b'") for remark in first_pass_from_sequences([a, b]).remarks] == [0, 1]
+    told = [remark.message for remark in first_pass_from_sequences([a, c]).remarks]
+    assert any("'c'" in message for message in told)
+    assert any("a.nii.gz" in message for message in told)
+
+
+def test_files_are_told_of_in_slicer_s_words(tmp_path):
+    from CardiacAILib.images.writer import write_volume
+
+    still = film((20, 8, 6), (0.0,))
+    still = replace(still, array=still.array[0], frame_times=None)
+    write_volume(still, tmp_path / "film.nii.gz")
+    with pytest.raises(InputError, match="Give the time between frames") as refused:
+        first_pass_from_files([tmp_path / "film.nii.gz"])
+    assert "--" not in str(refused.value)
+    with pytest.raises(InputError, match="time between frames is in seconds") as refused:
+        first_pass_from_files([tmp_path / "film.nii.gz"], frame_seconds=9.0)
+    assert "--" not in str(refused.value)
+
+
+def test_an_aif_series_has_one_slice(tmp_path):
+    from CardiacAILib.images.sequence_file import write_sequence
+
+    write_sequence(film((2, 8, 6)), tmp_path / "blood.seq.nrrd")
+    assert len(first_pass_from_files([tmp_path / "blood.seq.nrrd"]).slices) == 2
+    with pytest.raises(InputError, match="2 slices are given as AIF series"):
+        first_pass_from_files([tmp_path / "blood.seq.nrrd"], is_aif=True)
+
+
+def test_the_unit_that_a_user_says_is_recorded(scene, tmp_path):
+    from CardiacAILib.images.sequence_file import write_sequence
+
+    write_sequence(film((1, 8, 6)), tmp_path / "film.seq.nrrd")
+    for unit in (SIGNAL, GADOLINIUM):
+        read = first_pass_from_files([tmp_path / "film.seq.nrrd"], unit=unit)
+        node = first_pass_to_sequences(read, scene, "film")[0][0]
+        assert first_pass_from_sequences([node]).unit == unit
 
 
 def test_too_many_slices(scene):

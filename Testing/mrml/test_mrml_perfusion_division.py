@@ -1,13 +1,24 @@
 """A reader moves insertion points, swaps them, says what level a slice has: segments follow, flow stays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from mrml_studies import small_phantom, study_of_phantoms
+from mrml_studies import pass_of, small_phantom, study_of_phantoms
 
 from CardiacAILib.errors import InputError
-from CardiacAILib.labels import LV
-from CardiacAILib.mrml import divide_again, first_pass_to_sequences, recorded_provenance, study_of, study_to_nodes
+from CardiacAILib.labels import LV, MYO
+from CardiacAILib.mrml import (
+    divide_again,
+    first_pass_to_sequences,
+    levels_by_hand,
+    recorded_provenance,
+    study_of,
+    study_to_nodes,
+)
 from CardiacAILib.mrml.perfusion_slices import in_patient
+from CardiacAILib.perfusion.division_flags import OPEN
+from CardiacAILib.perfusion.study import combined
 
 HEALTHY, ISCHEMIC = 3.0, 0.5
 
@@ -175,6 +186,45 @@ def test_levels_by_hand(nodes):
     again = divide_again(nodes.segments)
     assert [one.level for one in again.stress.slices] == ["", "base", ""]
     assert set(again.stress.by_hand) == {"levels", "insertions"}
+
+
+def test_levels_by_hand_of_some_slices_leave_the_others_as_they_are_found(nodes):
+    before = flows(nodes)
+    found = divide_again(nodes.segments, levels={"stress": (None, None, "mid")})
+    assert [one.level for one in found.stress.slices] == ["base", "mid", "mid"]
+    assert levels_by_hand(nodes.segments) == {"rest": (None,), "stress": (None, None, "mid")}
+    assert flows(nodes) != before
+    assert "rest" not in study_of(nodes.segments)[1]
+    found = divide_again(nodes.segments, levels={"stress": (None, None, None)})  # the way back
+    assert found.stress.by_hand == ()
+    assert study_of(nodes.segments)[1] == {}
+    assert flows(nodes) == before
+    assert divide_again(nodes.segments, levels={"stress": (None, None, None)}) is None
+
+
+def test_a_slice_with_an_open_ring_counts_as_before_when_another_gets_a_level(scene):
+    """It has no segments, but its muscle is muscle."""
+    stress = small_phantom(HEALTHY, defects=dict.fromkeys(range(7, 13), 1.0), pixel=2.0)
+    labels = list(stress.labels)
+    rows, columns = np.indices(labels[1].shape)
+    middle = np.argwhere(labels[1] == LV.value).mean(axis=0)
+    gone = (labels[1] == MYO.value) & (np.abs(columns - middle[1]) < 4) & (rows < middle[0])
+    labels[1] = np.where(gone, 0, labels[1]).astype(np.uint8)
+    opened = pass_of(replace(stress, labels=tuple(labels)), "stress")
+    assert [one.lost == OPEN for one in opened.slices] == [False, True, False]
+    series = first_pass_to_sequences(small_phantom(levels=("mid",)).first_pass, scene, "Ann")
+    nodes = study_to_nodes(combined(None, opened, {}), series[0][2])
+    known = flows(nodes)["all"]
+    found = divide_again(nodes.segments, levels={"stress": ("base", None, None)})
+    assert float(known) < HEALTHY - 0.4
+    assert flows(nodes)["all"] == known
+    assert [one.lost == OPEN for one in found.stress.slices] == [False, True, False]
+    divide_again(nodes.segments, levels={"stress": ("base", "", None)})
+    assert flows(nodes)["all"] == f"{HEALTHY:.2f}"
+
+
+def test_levels_by_hand_of_what_is_no_study(add):
+    assert levels_by_hand(None) == levels_by_hand(add("vtkMRMLTableNode", "theirs")) == {}
 
 
 def test_levels_that_are_none(nodes):

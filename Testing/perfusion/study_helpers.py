@@ -1,16 +1,20 @@
 """Passes and engines with known truth, for whatever stands above motion, network and kinetics."""
 
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
 from CardiacAILib.images.volume import Volume
+from CardiacAILib.labels import LV, MYO, RV
+from CardiacAILib.perfusion import network
 from CardiacAILib.perfusion.first_pass import GADOLINIUM
 from CardiacAILib.perfusion.input_function import InputFunction
 from CardiacAILib.perfusion.results import PassResult, SliceFlow
 from CardiacAILib.perfusion.sector_flow import divide_slices, divided
-from CardiacAILib.phantom_perfusion import PerfusionPhantom
+from CardiacAILib.perfusion.study import analyse
+from CardiacAILib.phantom_perfusion import PerfusionPhantom, perfusion_phantom
 
 TIMES = np.arange(8.0)
 AIF = InputFunction(
@@ -75,3 +79,37 @@ def fake_engine(confidence_limits=None):
     """An engine that is never run: `study_chain` answers in its place."""
     model = SimpleNamespace(name="fake", version="1.2.3", license="for tests", confidence_limits=confidence_limits)
     return SimpleNamespace(model=model, name="fake", precision="f32", device="CPU", notes=[], batch=4)
+
+
+SETTINGS = {"pixel": 2.0, "noise": 0.002, "frames": 50, "unit": GADOLINIUM}
+SURE = {RV.value: 0.97, MYO.value: 0.95, LV.value: 0.97}
+
+
+def made(levels=("mid",), **settings):
+    return perfusion_phantom(levels=levels, **(SETTINGS | settings))
+
+
+class Chain:
+    """The chain with a network that knows the truth and a heart that is still. asked: (centre, arrival) by call."""
+
+    def __init__(self, monkeypatch):
+        self.asked, self.answers, self.confidence = [], [], dict(SURE)
+        self.moved = 0.3
+        motion = SimpleNamespace(correct_motion=self.correct_motion)
+        monkeypatch.setitem(sys.modules, "CardiacAILib.perfusion.motion", motion)
+        monkeypatch.setattr(network, "find_labels", self.find_labels)
+
+    def correct_motion(self, frames, spacing, times, heart, progress=lambda fraction, text: None):
+        progress(0.5, "")
+        still = np.asarray(frames, np.float32)
+        return SimpleNamespace(frames=still, shifts_mm=np.zeros((len(frames), 2)), moved_mm=self.moved, flags=())
+
+    def find_labels(self, enhancement, times, spacing, centre, arrival, engine):
+        self.asked.append((centre, arrival))
+        return network.Found(self.answers.pop(0), self.confidence)
+
+    def run(self, rest=None, stress=None, labels=None, **options):
+        phantoms = [one for one in (rest, stress) if one is not None]
+        self.answers = list(labels or [own for one in phantoms for own in one.labels])
+        passes = (one.first_pass if one is not None else None for one in (rest, stress))
+        return analyse(*passes, fake_engine(), **options)

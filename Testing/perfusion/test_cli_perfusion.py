@@ -301,7 +301,13 @@ def test_the_demo_stands_beside_its_truth(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     truth = float(re.search(r"own: Stress blood flow (\S+)", said)[1])
     assert document(tmp_path)["measurements"][0]["value"] == pytest.approx(truth, rel=0.2)
-    assert (tmp_path / "phantom_stress_2_truth.nii.gz").exists()
+    assert re.search(r"^4 basal inferior +0\.90 +\S+ +1\.00 +\S+$", said, re.M)  # of every segment
+    rows = [row for row in map(str.split, said.splitlines()) if row[:3] == ["1", "basal", "anterior"] and len(row) == 7]
+    assert [rows[0][n] for n in (3, 5)] == ["0.90", "2.80"] and float(rows[0][6]) == pytest.approx(2.8, rel=0.3)
+    for kind in ("rest", "stress"):
+        written = [(tmp_path / f"{name}.nii.gz") for name in (f"phantom_{kind}_2_truth", f"{kind}_2_labels")]
+        truth, labels = (read_file(path).array for path in written)
+        assert np.array_equal(truth, labels)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint8])

@@ -119,12 +119,14 @@ def test_the_study_s_own_contours_change_no_number(found, no_images):
             np.testing.assert_array_equal(section.upslope.array, was.upslope.array)
 
 
-def test_better_contours_give_better_flow(found, drawn, no_images):
+def test_flow_and_area_are_those_of_the_better_contours(found, drawn, no_images):
     again = measured_again(found, drawn)
     for one, before, truth in zip(again.passes, found.passes, (0.8, HEALTHY), strict=True):
         healthy = [n for n in one.sectors if n != 15]  # of two slices the second is the apex
-        error, was = (np.mean([abs(study.sectors[n].flow - truth) for n in healthy]) / truth for study in (one, before))
-        assert error < 0.2 and error < 0.5 * was
+        error = np.mean([abs(one.sectors[n].flow - truth) for n in healthy]) / truth
+        assert error < 0.2
+        # Medians forgive much, so what tells is how much muscle there is, and where it ends.
+        assert one.whole.area_mm2 < 0.8 * before.whole.area_mm2
     assert min(again.stress.sectors, key=lambda n: again.stress.sectors[n].flow) == 15
 
 

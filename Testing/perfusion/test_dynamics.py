@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from CardiacAILib.errors import InputError
-from CardiacAILib.perfusion.dynamics import arrival_index, find_heart
+from CardiacAILib.perfusion.dynamics import Heart as Found
+from CardiacAILib.perfusion.dynamics import agree, arrival_index, find_heart
 from CardiacAILib.perfusion.first_pass import GADOLINIUM, frames, pixel_spacing
 from CardiacAILib.phantom import Heart
 from CardiacAILib.phantom_dynamics import Circulation, circulate
@@ -60,11 +62,9 @@ def test_the_heart_is_found_in_any_pose(how):
     shown, times, spacing, labels = _slice(circulation=CAME, **how)
     heart = find_heart(shown, times, spacing)
     assert np.hypot(*(heart.centre_mm - _middle(labels, spacing))) < 8.0
-    assert np.hypot(*(heart.rv_centre_mm - _middle(labels, spacing, 1))) < 12.0
     truth = circulate(CAME, 60.0)
     step = np.diff(times).max()
     assert heart.arrival == pytest.approx(_crossing(truth.rv, truth.times), abs=step)
-    assert heart.rv_peak == pytest.approx(truth.times[truth.rv.argmax()], abs=2 * step)
     assert heart.lv_peak == pytest.approx(truth.times[truth.lv.argmax()], abs=2.5 * step)
 
 
@@ -108,6 +108,61 @@ def test_frames_before_contrast_are_counted(still):
     assert arrival_index(noise, times, spacing) == len(times)
 
 
+def test_contrast_comes_to_lungs_before_a_slice_s_own_blood(still):
+    """A slice without a right heart: the LV's blood alone would make it seconds too late."""
+    shown, times, spacing, labels = still
+    covered = shown.copy()
+    right = labels == 1
+    covered[:, ndimage.binary_dilation(right, iterations=8) & (labels != 3)] = shown[0].mean()
+    before = arrival_index(covered, times, spacing)
+    assert CAME.arrival - 2.0 < times[before] < CAME.arrival + 2.5
+    assert find_heart(covered, times, spacing).arrival < CAME.arrival + 4.0  # its own blood: 4.7 s
+
+
+def test_a_bright_vessel_at_the_edge_is_no_heart(still):
+    shown, times, spacing, labels = still
+    blood = shown[:, labels == 3].mean(axis=1)
+    with_vessel = shown.copy()
+    with_vessel[:, :60, -16:] = blood[:, None, None]
+    assert np.hypot(*(find_heart(with_vessel, times, spacing).centre_mm - _middle(labels, spacing))) < 15.0
+
+
+def test_a_slow_injection_is_contrast_too():
+    """It hardly rises more steeply than breathing makes a chest rise later."""
+    times = np.arange(50) * 1.0
+    rows, columns = np.mgrid[:60, :60]
+    curve = 200 / (1 + np.exp(-(times - 17) / 3.0)) - 80 / (1 + np.exp(-(times - 30) / 3.0))
+    shown = 30 + curve[:, None, None] * (np.hypot(rows - 30, columns - 30) < 8)
+    shown = shown + (12 * np.sin(times) * (times > 14))[:, None, None]
+    shown += np.random.default_rng(0).normal(0, 2, shown.shape)
+    assert 6 <= arrival_index(shown.astype(np.float32), times, (3.0, 3.0)) <= 16
+
+
+# Slices of one injection
+
+UPRIGHT = np.eye(3)
+
+
+def test_one_slice_is_put_where_the_others_have_the_heart():
+    """Its own pixels are turned by a right angle and begin elsewhere."""
+    turned = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+    hearts = [Found((100.0, 90.0), 6.0, 12.0), Found((104.0, 92.0), 6.4, 12.0), Found((10.0, 180.0), 14.0, 15.0)]
+    origins = [(0.0, 0.0, 0.0), (0.0, 0.0, 10.0), (20.0, 5.0, 20.0)]
+    agreed = agree(hearts, origins, [UPRIGHT, UPRIGHT, turned])
+    assert agreed[:2] == tuple(hearts[:2])
+    np.testing.assert_allclose(agreed[2].centre_mm, (91.0 - 20.0, 102.0 - 5.0))
+    assert agreed[2].arrival == pytest.approx(6.2)
+    assert {flag.code for flag in agreed[2].flags} == {"heart_from_others"}
+
+
+@pytest.mark.parametrize("far", [(100.0, 70.0), (125.0, 90.0)])
+def test_hearts_that_agree_or_are_too_few_stay(far):
+    hearts = (Found((100.0, 90.0), 6.0, 12.0), Found((104.0, 92.0), 6.4, 12.0), Found(far, 7.0, 12.0))
+    assert agree(hearts, [(0.0, 0.0, z) for z in (0, 10, 20)], [UPRIGHT] * 3) == hearts
+    two = (hearts[0], Found((5.0, 5.0), 20.0, 22.0))
+    assert agree(two, [(0.0, 0.0, 0.0)] * 2, [UPRIGHT] * 2) == two
+
+
 # Series that cannot be used
 
 
@@ -126,6 +181,16 @@ def test_breathing_without_contrast_is_none(still):
         find_heart(shown, times, spacing)
 
 
+def test_frames_of_one_moment_repeated_are_no_contrast():
+    """Three frames before contrast, each many times over: their own noise changes twice, together everywhere."""
+    volume = perfusion_phantom(flow=0.9, heart_rate=65.0, seed=1).first_pass.slices[1]
+    shown = frames(volume)[:3].repeat(20, axis=0)
+    shown = shown + np.random.default_rng(0).normal(0, 3, shown.shape)
+    with pytest.raises(InputError, match="No contrast arrives"):
+        find_heart(shown, volume.frame_times, pixel_spacing(volume))
+    assert arrival_index(shown, volume.frame_times, pixel_spacing(volume)) == len(shown)
+
+
 @pytest.mark.parametrize("missing", [4.0, 6.0, 10.0])
 def test_contrast_that_was_there_before(still, missing):
     """Cut away up to so many seconds after contrast came."""
@@ -138,7 +203,7 @@ def test_contrast_that_was_there_before(still, missing):
 def test_an_end_before_the_first_pass(still):
     shown, times, spacing, _ = still
     whole = find_heart(shown, times, spacing)
-    for end in (whole.rv_peak + 1, whole.lv_peak - 1, whole.lv_peak + 1):
+    for end in (whole.lv_peak - 3, whole.lv_peak - 1, whole.lv_peak + 1):
         kept = times <= end
         with pytest.raises(InputError, match="ends before the first pass"):
             find_heart(shown[kept], times[kept], spacing)
@@ -176,7 +241,6 @@ def test_a_scanner_s_series():
     shown = np.stack([header.pixel_array for header in headers]).astype(np.float32)
     heart = find_heart(shown, times - times[0], (1.406, 1.406))
     assert np.hypot(*np.subtract(heart.centre_mm, np.multiply((127.5, 120.1), 1.406))) < 8
-    assert np.hypot(*np.subtract(heart.rv_centre_mm, np.multiply((134.6, 99.7), 1.406))) < 10
     assert heart.arrival == pytest.approx(4.2, abs=0.5)
     for cut in (7, 9, 13):
         with pytest.raises(InputError, match="already in the first frame"):
@@ -192,4 +256,3 @@ def test_low_resolution_series_for_the_input_function(number):
     spacing = (5.6, 5.6)  # not stored: a field of 360 mm
     heart = find_heart(shown, np.arange(len(shown)) * 0.6, spacing)
     assert np.hypot(*(heart.centre_mm - _middle(mask, spacing, 1))) < 15
-    assert np.hypot(*(heart.rv_centre_mm - _middle(mask, spacing, 2))) < 20

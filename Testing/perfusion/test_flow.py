@@ -65,17 +65,26 @@ def test_density_and_hematocrit_are_where_they_belong():
     """Twice the gadolinium in muscle is more flow, twice the input is less; plasma is what carries it away."""
     muscle = exchanging(np.full(40, 1.0))
     plain = fit_flow(muscle.curves, muscle.times, muscle.aif)
+    np.testing.assert_allclose(plain.flow, 1.0, rtol=0.02)
+    twice = fit_flow(2 * muscle.curves, muscle.times, muscle.aif).flow
     both = replace(muscle.aif, gadolinium=2 * muscle.aif.gadolinium)
+    half = fit_flow(muscle.curves, muscle.times, both).flow
+    assert twice.min() > 1.6 and half.max() < 0.6
     np.testing.assert_allclose(fit_flow(2 * muscle.curves, muscle.times, both).flow, plain.flow, rtol=1e-3)
     anaemic = exchanging(np.full(40, 1.0), hematocrit=0.2)
     found = fit_flow(anaemic.curves, anaemic.times, anaemic.aif, hematocrit=0.2)
+    np.testing.assert_allclose(np.median(found.plasma), 0.065, rtol=0.15)
     np.testing.assert_allclose(found.flow, 1.0, rtol=0.02)
+    # Half the plasma flow (1 - .6 for 1 - .2) needs half the plasma to pass in the same time; flow is of blood.
+    wrong = fit_flow(anaemic.curves, anaemic.times, anaemic.aif, hematocrit=0.6)
+    np.testing.assert_allclose(np.median(wrong.plasma / found.plasma), 0.5, rtol=0.1)
+    np.testing.assert_allclose(np.median(wrong.flow), 1.0, rtol=0.02)
     # Muscle that only takes up, at 1 mL/min/g: 1.05 kg/L is what makes it so.
     times = np.arange(0, 14.0, 0.5)
     curve = 1.05 / 60 * np.concatenate([[0], np.cumsum((blood(times)[1:] + blood(times)[:-1]) / 4)])
     for model in flow.MODELS:
         aif = replace(muscle.aif, times=times, gadolinium=blood(times), end_of_first_pass=14.0)
-        assert fit_flow(curve[None], times, aif, model).flow[0] == pytest.approx(1.0, rel=0.05)
+        assert fit_flow(curve[None], times, aif, model).flow[0] == pytest.approx(1.0, rel=0.02)
 
 
 def test_frames_may_be_uneven_and_other_than_the_input_functions():
@@ -102,6 +111,14 @@ def test_pixels_without_a_curve_have_no_flow():
         assert np.isnan(found.flow[:2]).all() and np.isfinite(found.flow[2])
         assert found.converged.tolist() == [False, False, True]
         assert len(fit_flow(curves[:0], muscle.times, muscle.aif, model).flow) == 0
+
+
+@pytest.mark.parametrize("model", MUSCLES)
+def test_noise_is_no_fit(model):
+    muscle = exchanging(np.full(60, 1.0))
+    noise = np.random.default_rng(0).normal(size=muscle.curves.shape)
+    assert fit_flow(noise, muscle.times, muscle.aif, model).converged.mean() < 0.1
+    assert fit_flow(muscle.noisy(4), muscle.times, muscle.aif, model).converged.mean() > 0.9
 
 
 def test_dark_and_bright_nonsense_stays_within_bounds():

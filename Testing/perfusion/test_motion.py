@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.io import loadmat
 
-from CardiacAILib.perfusion.first_pass import frames, pixel_spacing
+from CardiacAILib.perfusion.first_pass import GADOLINIUM, frames, pixel_spacing
 from CardiacAILib.perfusion.motion import correct_motion
 from CardiacAILib.phantom import Heart
 from CardiacAILib.phantom_dynamics import random_circulation
@@ -51,7 +52,7 @@ def _errors(motion, truth):
     [
         (12.0, 10.0, {}),
         (12.0, -10.0, {"heart": Heart(rotation=100.0)}),
-        (6.0, 0.0, {"noise": 0.05, "pixel": 2.2}),
+        (6.0, 0.0, {"noise": 0.04, "pixel": 2.2}),
         (8.0, 5.0, {"flow": 3.5, "heart_rate": 100.0}),
         (8.0, 5.0, {"unit": "mmol/L", "noise": 0.02}),
     ],
@@ -75,8 +76,8 @@ def test_breathing_of_known_size_is_taken_out(amplitude, late, how):
 
 def test_breathing_of_a_scanner_s_own_kind():
     """The phantom moves before it is sampled, so nothing is interpolated twice."""
-    moving, spacing, times, heart = _series(motion=12.0, noise=0.02)
-    still = _series(motion=0.0, noise=0.02)[0]
+    moving, spacing, times, heart = _series(motion=12.0, noise=0.01)
+    still = _series(motion=0.0, noise=0.01)[0]
     motion = correct_motion(moving, spacing, times, heart)
     near = tuple(slice(int((at - 40) / mm), int((at + 40) / mm)) for at, mm in zip(heart, spacing, strict=True))
     before, after = (np.abs(one - still)[:, *near].mean() for one in (moving, motion.frames))
@@ -95,7 +96,7 @@ def test_a_still_heart_stays_exactly_as_it_is(how):
     assert not motion.flags
 
 
-@pytest.mark.parametrize("seed", [5, 7])  # of some 20, those that a single way to begin gets wrong
+@pytest.mark.parametrize("seed", [3, 5, 7])  # of some 20, those with frames that one search or both get wrong
 def test_a_bolus_that_passes_from_the_right_to_the_left_heart_is_no_motion(seed):
     """A small, noisy section: the LV's blood must not be laid over where the RV's was."""
     phantom = perfusion_phantom(
@@ -110,7 +111,43 @@ def test_a_bolus_that_passes_from_the_right_to_the_left_heart_is_no_motion(seed)
     volume = phantom.first_pass.slices[0]
     spacing = pixel_spacing(volume)
     heart = tuple(np.argwhere(phantom.labels[0] == 3).mean(axis=0) * spacing)
-    assert correct_motion(frames(volume), spacing, volume.frame_times, heart).moved_mm < 0.3
+    motion = correct_motion(frames(volume), spacing, volume.frame_times, heart)
+    assert motion.moved_mm < 0.3
+    assert np.hypot(*motion.shifts_mm.T).max() < 3.0
+
+
+@pytest.mark.parametrize(
+    ("noise", "grain", "remains"), [(0.02, 0, 0.0), (0.08, 0, 0.0), (0.1, 1.5, 0.0), (0.01, 1, 0.03)]
+)
+def test_gadolinium_before_it_comes_does_not_move(noise, grain, remains):
+    """It is noise, of a scanner's grain or smoothed, and what a baseline taken off elsewhere leaves."""
+    shown, spacing, times, heart = _series(unit=GADOLINIUM, noise=0.0)
+    truth = _breathing(times, 8.0)
+    shown = _displaced(shown, truth, spacing)
+    rng, remains = np.random.default_rng(2), remains * ndimage.shift(shown.mean(axis=0), (2.5, 1), mode="nearest")
+    added = rng.normal(0, 1, shown.shape)
+    if grain:
+        added = ndimage.gaussian_filter(added, (0, grain, grain))
+    before = times < 5.0  # contrast comes after 6 s
+    shown[before] = remains - remains.mean()
+    motion = correct_motion(shown + (3 * noise / added.std() * added), spacing, times, heart)
+    assert not motion.shifts_mm[before].any()
+    strong = (times > 8.0) & (times < 20.0)
+    errors = motion.shifts_mm[strong] - truth[strong]
+    assert np.hypot(*(errors - np.median(errors, axis=0)).T).mean() < 2.0  # while blood is bright
+
+
+@pytest.mark.skipif(not (DATA / "perfusion_qperf").exists(), reason="needs shared data perfusion_qperf")
+@pytest.mark.parametrize("kind", ["rest", "stress"])
+def test_series_that_others_have_corrected_stay_near(kind):
+    """Gadolinium by other hands, motion taken out; contrast comes in frame `foot`."""
+    stored = loadmat(DATA / f"perfusion_qperf/{kind}.mat")
+    shown = np.moveaxis(stored["data"], -1, 0).astype(np.float32)
+    before = int(stored["foot"].item()) - 8  # of the LV; the right heart's comes up to 4 s sooner
+    motion = correct_motion(shown, (2.0, 2.0), np.arange(len(shown)) * 0.5)
+    assert not motion.shifts_mm[:before].any()
+    assert np.hypot(*motion.shifts_mm.T).max() < 2.5
+    assert not motion.flags
 
 
 def test_a_heart_that_moves_behind_a_still_chest():
@@ -178,3 +215,10 @@ def test_a_scanner_s_series_moved_by_known_shifts():
     truth = wave * np.clip(times / 20, 0, 1)[:, None]
     errors = _errors(correct_motion(_displaced(shown, truth, spacing), spacing, times, heart), truth)
     assert np.percentile(errors, 95) < spacing[0]
+
+
+def test_the_largest_motion_is_never_told_as_less_than_what_is_remarked_on():
+    from CardiacAILib.perfusion.motion import FAR, _remarks
+
+    (flag,) = _remarks(np.array([[0.0, 0.0], [FAR + 0.03, 0.0]]))
+    assert "more than 12 mm, by up to 12.1 mm" in flag.message

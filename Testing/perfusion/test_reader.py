@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from first_pass_files import FRAMES, OBLIQUE, RR, codes, normal, pictures, refuses, volume, write_slice
 
+from CardiacAILib.errors import InputError
 from CardiacAILib.images.writer import write_volume
 from CardiacAILib.perfusion.first_pass import SIGNAL, Protocol, frames, pixel_spacing
 from CardiacAILib.perfusion.reader import read_first_pass
@@ -175,6 +176,48 @@ def test_slices_over_time_in_one_file(tmp_path, ending, slices):
         np.testing.assert_array_equal(one.array, given.array[:, n : n + 1])
         np.testing.assert_allclose(one.origin, np.add(given.origin, n * 9.0 * normal()), atol=1e-3)
         np.testing.assert_allclose(one.frame_times, np.arange(FRAMES) * RR)
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+@pytest.mark.parametrize("order", [(0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3), (0, 1, 3, 2)])
+def test_axes_of_space_in_any_order(tmp_path, order, slices):
+    """Every pixel keeps its value and its place in the patient; slices are found wherever they are stored."""
+    given = volume(slices)
+    turned = [3 - axis for axis in order[:0:-1]]
+    stored = replace(
+        given,
+        array=np.ascontiguousarray(given.array.transpose(order)),
+        spacing=tuple(given.spacing[n] for n in turned),
+        direction=given.direction[:, turned],
+    )
+    write_volume(stored, tmp_path / "a.nrrd")
+    read = read_first_pass([tmp_path / "a.nrrd"], rr_s=RR)
+    assert len(read.slices) == slices
+    found = {}
+    for one in read.slices:
+        at = np.stack(np.meshgrid(*map(np.arange, one.array.shape[:0:-1]), indexing="ij"), axis=-1) * one.spacing
+        places = (np.asarray(one.origin) + at @ np.asarray(one.direction).T).reshape(-1, 3)
+        values = one.array.transpose(3, 2, 1, 0).reshape(len(places), -1)
+        found |= {tuple(np.round(place, 1)): tuple(curve) for place, curve in zip(places, values, strict=True)}
+    at = np.stack(np.meshgrid(*map(np.arange, given.array.shape[:0:-1]), indexing="ij"), axis=-1) * given.spacing
+    places = (np.asarray(given.origin) + at @ given.direction.T).reshape(-1, 3)
+    curves = given.array.transpose(3, 2, 1, 0).reshape(len(places), -1)
+    assert found == {tuple(np.round(place, 1)): tuple(curve) for place, curve in zip(places, curves, strict=True)}
+
+
+def test_many_slices_stored_first_are_still_no_first_pass(tmp_path):
+    given = volume(slices=9)
+    write_volume(replace(given, array=np.ascontiguousarray(given.array.transpose(0, 2, 3, 1))), tmp_path / "a.nii.gz")
+    refuses("9 slices over time", tmp_path / "a.nii.gz", rr_s=0.9)
+
+
+def test_what_is_no_series_is_not_asked_to_be_a_stack(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(pictures()[0]), str(tmp_path / "flat.nii.gz"))
+    (tmp_path / "text.nii.gz").write_text("not an image")
+    for name in ("flat.nii.gz", "text.nii.gz"):
+        with pytest.raises(InputError, match="Pass a series over time: a 4D NIfTI") as caught:
+            read_first_pass([tmp_path / name])
+        assert "3D" not in str(caught.value)
 
 
 def test_a_3d_file_is_a_series_only_if_the_user_says_when(tmp_path):

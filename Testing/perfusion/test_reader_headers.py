@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from CardiacAILib.errors import InputError
 from CardiacAILib.images.writer import write_volume
-from CardiacAILib.perfusion.first_pass import GADOLINIUM, SIGNAL, frames
+from CardiacAILib.perfusion.first_pass import GADOLINIUM, SIGNAL, Protocol, frames
 from CardiacAILib.perfusion.reader import read_first_pass
 
 # Sequence and unit
@@ -73,7 +73,8 @@ def test_one_slice_that_does_not_tell_leaves_all_without(tmp_path):
     assert read.protocol is None and codes(read) == {"protocol_unknown"}
     write_volume(replace(volume(), origin=(0.0, 0.0, 0.0)), tmp_path / "c.nrrd")  # a file that tells nothing at all
     mixed = read_first_pass([paths[0], tmp_path / "c.nrrd"], rr_s=RR)
-    assert mixed.protocol is None and "protocol_differs" in codes(mixed)
+    assert mixed.protocol is None and "--sequence" in said(mixed, "protocol_unknown")
+    assert "protocol_from_header" not in codes(mixed)
 
 
 @pytest.mark.parametrize("tags", [{}, {"InversionTime": None}])
@@ -93,6 +94,54 @@ def test_what_the_saturation_time_runs_to(tmp_path):
     assert "centre of k-space, as told" in said(centre, "protocol_from_header")
     assert "pulses_doubtful" not in codes(first) | codes(centre)
     refuses("Say first or centre", folder, saturation_time="middle")
+
+
+def test_a_sequence_given_by_hand_makes_signal_convertible(tmp_path):
+    """A repetition time of a whole shot, and a file that tells nothing at all."""
+    folder = write_slice(tmp_path / "a", RepetitionTime=180)
+    assert "--sequence SATURATION_MS,TR_MS,FLIP,PULSES" in said(read_first_pass([folder]), "protocol_unknown")
+    read = read_first_pass([folder], sequence=(110, 2.2, 14, 30))
+    assert read.protocol == Protocol(0.11, 0.0022, 14.0, 30, 1.5)
+    assert "110 ms from saturation to the first readout pulse" in said(read, "protocol_given")
+    assert codes(read) == {"protocol_given"}
+    write_volume(volume(), tmp_path / "b.nii.gz")
+    refuses("field strength.*tesla", tmp_path / "b.nii.gz", rr_s=RR, sequence=(110, 2.2, 14, 30))
+    assert "--sequence" in said(read_first_pass([tmp_path / "b.nii.gz"], rr_s=RR), "protocol_unknown")
+    of_file = read_first_pass([tmp_path / "b.nii.gz"], rr_s=RR, sequence=(110, 2.2, 14, 30, 3))
+    assert of_file.protocol == Protocol(0.11, 0.0022, 14.0, 30, 3.0)
+    assert read_first_pass([folder], unit=GADOLINIUM, sequence=(110, 2.2, 14, 30)).remarks == ()
+
+
+def test_a_sequence_given_by_hand_goes_before_the_header_s(tmp_path):
+    read = read_first_pass([write_slice(tmp_path, MagneticFieldStrength=30000)], sequence=(110, 2.2, 14, 30))
+    assert read.protocol == Protocol(0.11, 0.0022, 14.0, 30, 3.0)
+
+
+def test_a_saturation_time_given_by_hand_may_run_to_the_centre(tmp_path):
+    folder = write_slice(tmp_path)
+    read = read_first_pass([folder], sequence=(110, 2.2, 14, 30), saturation_time="centre")
+    assert read.protocol.saturation_s == pytest.approx(0.11 - 30 * 0.0022)
+    refuses("cannot run to the centre", folder, sequence=(60, 2.2, 14, 30), saturation_time="centre")
+
+
+@pytest.mark.parametrize(
+    ("sequence", "match"),
+    [((0.11, 2.2, 14, 30), "0.11 milliseconds"), ((110, 2.2, 14), "four or five"), ((110, 180, 14, 30), "180 milli")],
+)
+def test_numbers_that_are_no_sequence(tmp_path, sequence, match):
+    refuses(match, write_slice(tmp_path), sequence=sequence)
+
+
+def test_the_sequence_of_an_aif_series_is_given_apart(tmp_path):
+    muscle = write_slice(tmp_path / "m")
+    blood = write_slice(tmp_path / "b", pictures(3), InversionTime=None)
+    read = read_first_pass([muscle], aif=blood, sequence=(110, 2.2, 14, 30))
+    assert read.protocol.saturation_s == pytest.approx(0.11) and read.aif_protocol is None
+    assert "--aif-sequence" in said(read, "protocol_unknown")
+    read = read_first_pass([muscle], aif=blood, aif_sequence=(6, 1.1, 8, 1))
+    assert read.aif_protocol == Protocol(0.006, 0.0011, 8.0, 1, 1.5)
+    assert read.protocol.saturation_s == pytest.approx(0.1)
+    assert said(read, "protocol_given").startswith("AIF series: ")
 
 
 def test_more_pulses_than_the_saturation_time_has_room_for(tmp_path):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 from first_pass_files import FRAMES, RR, codes, moments, pictures, refuses, said, volume, write_slice
 
@@ -41,6 +42,59 @@ def test_times_to_the_second_are_no_times_and_the_heart_s_rhythm_is_assumed(tmp_
     read = read_first_pass([write_slice(tmp_path, times=False, change=change)])
     np.testing.assert_allclose(read.slices[0].frame_times, np.arange(FRAMES) * 0.85, atol=1e-6)
     assert "times_assumed" in codes(read)
+
+
+@pytest.mark.parametrize("tag", ["AcquisitionTime", "AcquisitionDateTime"])
+def test_times_past_midnight_under_one_date(tmp_path, tag):
+    """As files have them whose date was left out, or replaced by one for all."""
+    seconds = np.arange(FRAMES) * 0.9
+
+    def change(data, n):
+        clock = moments(seconds)[n][8:]
+        setattr(data, tag, "20240102" + clock if tag.endswith("DateTime") else clock)
+
+    read = read_first_pass([write_slice(tmp_path, times=False, change=change)])
+    np.testing.assert_allclose(read.slices[0].frame_times, seconds, atol=1e-4)
+    assert "past_midnight" in codes(read)
+
+
+def test_a_slice_that_begins_past_midnight_is_of_the_same_bolus(tmp_path):
+    """The other's first frame is of the day before: its clock begins anew, this one's does not."""
+    seconds, paths = np.arange(FRAMES) * 0.9 + 9.8, []
+    for k in range(2):
+
+        def change(data, n, late=0.3 * k):
+            data.AcquisitionTime = moments(seconds + late)[n][8:]
+
+        paths.append(write_slice(tmp_path / f"{k}", times=False, change=change, depth=9.0 * k, number=k + 1))
+    first, second = read_first_pass(paths).slices
+    np.testing.assert_allclose(np.subtract(second.frame_times, first.frame_times), 0.3, atol=1e-4)
+
+
+def test_two_injections_in_one_series(tmp_path):
+    times = np.arange(FRAMES) * RR
+    times[15:] += 1000
+    refuses("Frames 15 and 16 .* lie 1001 s apart: two injections", write_slice(tmp_path, times=times))
+
+
+def test_a_pause_of_a_few_beats_is_none_between_injections(tmp_path):
+    times = np.arange(FRAMES) * RR
+    times[2:] += 8
+    assert len(read_first_pass([write_slice(tmp_path, times=times)]).slices[0].frame_times) == FRAMES
+
+
+def test_acquisition_times_in_whole_seconds_are_too_coarse(tmp_path):
+    """A beat every 1.2 s: all stamps differ, and look like extra and missed beats."""
+
+    def change(data, n):
+        data.AcquisitionDate, data.AcquisitionTime = "20240102", f"1200{int(1.2 * n):02d}"
+
+    folder = write_slice(tmp_path / "a", times=False, change=change)
+    refuses("whole seconds, too coarse.*--frame-times.*--rr", folder)
+    np.testing.assert_allclose(read_first_pass([folder], rr_s=1.2).slices[0].frame_times, np.arange(FRAMES) * 1.2)
+    told = read_first_pass([write_slice(tmp_path / "b", times=False, change=change, NominalInterval=1180)])
+    np.testing.assert_allclose(told.slices[0].frame_times, np.arange(FRAMES) * 1.18)
+    assert "whole seconds" in said(told, "times_assumed")
 
 
 def test_no_times_at_all_says_which_option_helps(tmp_path):

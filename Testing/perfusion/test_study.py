@@ -1,58 +1,17 @@
 """The chain from series to study: what goes in comes out, by segment; what is odd is said or refused."""
 
-import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from study_helpers import fake_engine, labels_of, pass_of
+from study_helpers import Chain, fake_engine, labels_of, made, pass_of
 
 from CardiacAILib.errors import Cancelled, InputError
 from CardiacAILib.labels import LV, MYO, RV
-from CardiacAILib.perfusion import network, quality
+from CardiacAILib.perfusion import quality
 from CardiacAILib.perfusion.chain import analyse_pass
 from CardiacAILib.perfusion.first_pass import GADOLINIUM, SIGNAL
-from CardiacAILib.perfusion.study import analyse, combined, divided_again
-from CardiacAILib.phantom_perfusion import perfusion_phantom
-
-SETTINGS = {"pixel": 2.0, "noise": 0.002, "frames": 50, "unit": GADOLINIUM}
-SURE = {RV.value: 0.97, MYO.value: 0.95, LV.value: 0.97}
-
-
-def made(levels=("mid",), **settings):
-    return perfusion_phantom(levels=levels, **(SETTINGS | settings))
-
-
-class Chain:
-    """The chain with a network that knows the truth and a heart that is still. asked: (centre, arrival) by call."""
-
-    def __init__(self, monkeypatch):
-        self.asked, self.answers, self.confidence = [], [], dict(SURE)
-        self.moved = 0.3
-        motion = SimpleNamespace(correct_motion=self.correct_motion)
-        monkeypatch.setitem(sys.modules, "CardiacAILib.perfusion.motion", motion)
-        monkeypatch.setattr(network, "find_labels", self.find_labels)
-
-    def correct_motion(self, frames, spacing, times, heart, progress=lambda fraction, text: None):
-        progress(0.5, "")
-        still = np.asarray(frames, np.float32)
-        return SimpleNamespace(frames=still, shifts_mm=np.zeros((len(frames), 2)), moved_mm=self.moved, flags=())
-
-    def find_labels(self, enhancement, times, spacing, centre, arrival, engine):
-        self.asked.append((centre, arrival))
-        return network.Found(self.answers.pop(0), self.confidence)
-
-    def run(self, rest=None, stress=None, labels=None, **options):
-        phantoms = [one for one in (rest, stress) if one is not None]
-        self.answers = list(labels or [own for one in phantoms for own in one.labels])
-        passes = (one.first_pass if one is not None else None for one in (rest, stress))
-        return analyse(*passes, fake_engine(), **options)
-
-
-@pytest.fixture
-def chain(monkeypatch):
-    return Chain(monkeypatch)
+from CardiacAILib.perfusion.study import combined, divided_again
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +150,7 @@ def test_saturated_blood_gives_no_flow(chain, monkeypatch):
     monkeypatch.setattr(input_function, "PEAKS", (20.0, 30.0))
     found = chain.run(stress=made(unit=SIGNAL))
     assert found.stress.unit == GADOLINIUM and found.stress.flow is None and found.stress.whole.upslope > 0
-    assert {"aif_low", "flow_left_out"} <= codes(found) and "relative_only" not in codes(found)
+    assert "flow_left_out" in codes(found) and not codes(found) & {"aif_low", "relative_only"}
     found = chain.run(stress=made())
     assert found.stress.flow is not None and "flow_left_out" not in codes(found)
 

@@ -12,6 +12,7 @@ from report_helpers import Document
 
 from CardiacAILib.errors import InputError
 from CardiacAILib.flags import Flag
+from CardiacAILib.perfusion.first_pass import GADOLINIUM
 from CardiacAILib.report.perfusion_colors import FLOW_LIMITS, UPSLOPE_LIMITS, painted
 from CardiacAILib.report.perfusion_figures import motion_svg, perfusion_bullseyes
 from CardiacAILib.report.perfusion_page import perfusion_html
@@ -224,3 +225,26 @@ def test_labels_of_another_series_are_refused():
 
 def test_who_it_is_is_said_only_when_asked():
     assert "Patient name Doe^Jane" in words(identifiers={"Patient name": "Doe^Jane"}) and "Doe^Jane" not in words()
+
+
+def test_flow_left_out_is_not_called_relative():
+    """In mmol/L whose blood cannot be believed, contrast is told and flow is not."""
+    bare = RELATIVE.stress
+    there = replace(bare, unit=GADOLINIUM, aif=replace(bare.aif, unit=GADOLINIUM))
+    there = replace(there, slices=tuple(replace(one, unit=GADOLINIUM) for one in there.slices))
+    text = words(replace(RELATIVE, stress=there))
+    assert "values are only relative (rest)" in text and "blood flow is left out (stress)" in text
+    both = words(replace(RELATIVE, rest=None, stress=there, reserve_of=""))
+    assert "Not a flow: the blood does not tell one" in both and "only relative" not in both
+
+
+def test_volunteers_stand_beside_flows_of_their_own_model_only():
+    assert "Healthy volunteers: 2.82" in words(STUDY) and "3.7 to 4.2" not in words(STUDY)
+    fermi = words(replace(STUDY, provenance=STUDY.provenance | {"flow_model": "fermi"}))
+    assert "ealthy volunteers" not in fermi and "reads high flows too low" in fermi
+    assert "reads high flows too low" not in words(STUDY)
+
+
+def test_values_beyond_all_charts_are_drawn():
+    large = replace(STUDY.stress.aif, gadolinium=1e9 * STUDY.stress.aif.gadolinium)
+    assert "<svg" in page(replace(STUDY, stress=replace(STUDY.stress, aif=large)))

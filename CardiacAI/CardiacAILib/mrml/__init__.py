@@ -4,10 +4,10 @@ The scene is always taken from the node, never from `slicer.mrmlScene`, so every
 Nothing heavy is imported until a function is called.
 """
 
-from .first_pass import first_pass_from_sequences, first_pass_to_sequences
+from .first_pass import first_pass_from_files, first_pass_from_sequences, first_pass_to_sequences
 from .function import FunctionNodes, function_nodes, function_to_nodes
 from .mass import MassNodes, contours_changed, index_again, is_second, mass_nodes, mass_to_nodes, weigh_again
-from .perfusion import PerfusionNodes, perfusion_nodes, study_of, study_to_nodes
+from .perfusion import PerfusionNodes, levels_by_hand, perfusion_nodes, study_of, study_to_nodes
 from .perfusion_edits import divide_again, drawn_contours, edited_slices, measured_to_nodes
 from .perfusion_record import ByHand
 from .perfusion_slices import SliceNodes
@@ -56,6 +56,7 @@ __all__ = [
     "drawn_contours",
     "edited_slices",
     "empty_cine",
+    "first_pass_from_files",
     "first_pass_from_sequences",
     "first_pass_to_sequences",
     "function_nodes",
@@ -65,6 +66,7 @@ __all__ = [
     "is_second",
     "labels_to_segmentation",
     "labels_to_segmentation_sequence",
+    "levels_by_hand",
     "mass_nodes",
     "mass_to_nodes",
     "measured_to_nodes",

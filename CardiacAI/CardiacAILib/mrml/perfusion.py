@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..perfusion.record import NO_VOXELS
 from ..perfusion.results import KINDS
-from .perfusion_record import ByHand, read_record, write_record
+from .perfusion_record import ByHand, read_by_hand, read_record, write_record
 from .perfusion_slices import SliceNodes, remove_slice, slice_nodes, slice_to_nodes
 from .perfusion_tables import CURVES, curves_to_table, fill_chart, fill_series, headline_to_table, segments_to_table
 from .results import place_beside, record_result
@@ -112,6 +112,20 @@ def study_of(table_node, with_series: bool | Collection[str] = True) -> tuple[Pe
         return series_from_sequence(sequence).array
 
     return read_record(nodes.record, series if with_series else None)
+
+
+def levels_by_hand(table_node) -> dict[str, tuple[str | None, ...]]:
+    """Levels that a reader chose, by kind of pass, as in `ByHand`; all None where none was, nothing without a study.
+
+    Raises InputError where the record is damaged.
+    """
+    nodes = perfusion_nodes(table_node)
+    if nodes.record is None:
+        return {}
+    hands = read_by_hand(nodes.record)
+    counts = {kind: sum(name.startswith(kind) for name in nodes.slices) for kind in KINDS}
+    chosen = {kind: hands.get(kind, ByHand()).levels for kind in KINDS}
+    return {kind: chosen[kind] or (None,) * count for kind, count in counts.items() if count}
 
 
 def place_slices(slices: Iterable[SliceNodes], table_node) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,14 @@ _MOVED = 0.01
 
 
 def divide_again(
-    table_node, *, levels: Mapping[str, tuple[str, ...]] | None = None, swap: bool = False
+    table_node, *, levels: Mapping[str, Sequence[str | None]] | None = None, swap: bool = False
 ) -> PerfusionStudy | None:
     """Segments, numbers and tables after a reader moved insertions, or said what level slices have.
 
-    levels: by kind of pass, of all its slices; they stay until others are given. swap: the two insertions of every
-    slice change their parts. Blood flow is not computed anew. Returns the study without the voxels of its series; None
-    where nothing was to do. Raises InputError: see `study_of`, and levels that are none.
+    levels: by kind of pass, of all its slices, "" to leave one out and None for the level that is found; they stay
+    until others are given. swap: the two insertions of every slice change their parts. Blood flow is not computed anew.
+    Returns the study without the voxels of its series; None where nothing was to do. Raises InputError: see `study_of`,
+    and levels that are none.
     """
     study, by_hand = study_of(table_node, with_series=False)
     nodes, passes, hands = perfusion_nodes(table_node), {}, {}
@@ -36,7 +37,7 @@ def divide_again(
         before = by_hand.get(one.kind, ByHand())
         wanted = _moved(one, before, nodes)
         if levels and one.kind in levels:
-            wanted = replace(wanted, levels=tuple(levels[one.kind]))
+            wanted = replace(wanted, levels=_given(levels[one.kind], one))
         wanted = _swapped(wanted) if swap else wanted
         hands[one.kind], passes[one.kind] = wanted, one if wanted == before else _divided(one, wanted)
     if all(passes[one.kind] is one for one in study.passes):
@@ -145,6 +146,12 @@ def _moved(one: PassResult, before: ByHand, nodes: PerfusionNodes) -> ByHand:
         elif known is None or not np.allclose(placed, known, atol=_MOVED):
             pairs[k] = placed
     return replace(before, insertions=tuple(pairs) if any(pair is not None for pair in pairs) else None)
+
+
+def _given(levels: Sequence[str | None], one: PassResult) -> tuple[str | None, ...] | None:
+    """None where all are to be found again."""
+    found = len(levels) == len(one.slices) and all(level is None for level in levels)
+    return None if found else tuple(levels)
 
 
 def _swapped(hand: ByHand) -> ByHand:

@@ -10,6 +10,7 @@ import base64
 import json
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -27,18 +28,20 @@ _DIVISION = ".sectors"
 
 @dataclass(frozen=True)
 class ByHand:
-    """How a reader wants a pass divided. levels: per slice, None where they are found. insertions: per slice the pair
-    that was placed, None where it is found. swap: of the ones found, the other is the anterior one.
+    """How a reader wants a pass divided. levels: per slice, "" where it is left out, None where its level is
+    found. insertions: per slice the pair that was placed, None where it is found. swap: of the ones found, the other is
+    the anterior one.
     """
 
-    levels: tuple[str, ...] | None = None
+    levels: tuple[str | None, ...] | None = None
     insertions: tuple[tuple[Point, Point] | None, ...] | None = None
     swap: bool = False
 
     @property
     def there(self) -> bool:
         """Whether anything is by hand."""
-        return self.levels is not None or self.swap or any(pair is not None for pair in self.insertions or ())
+        given = (*(self.levels or ()), *(self.insertions or ()))
+        return self.swap or any(one is not None for one in given)
 
 
 def write_record(text_node, study: PerfusionStudy, by_hand: Mapping[str, ByHand]) -> None:
@@ -64,12 +67,24 @@ def read_record(
     series: the voxels (t, 1, rows, columns) of a series by its name, as `values_of` names it; None leaves them out.
     Raises InputError for a record that is damaged.
     """
-    try:
+    with _damage_told(text_node):
         record = json.loads(text_node.GetText())
         arrays = _Arrays(series)
         arrays.update({name: _unpacked(packed) for name, packed in record["arrays"].items()})
         by_hand = {kind: _by_hand(values) for kind, values in record["by_hand"].items()}
         return thing_of(record["values"], arrays), by_hand
+
+
+def read_by_hand(text_node) -> dict[str, ByHand]:
+    """What in the study is by hand, by kind of pass; the study itself is not read. Raises InputError likewise."""
+    with _damage_told(text_node):
+        return {kind: _by_hand(values) for kind, values in json.loads(text_node.GetText())["by_hand"].items()}
+
+
+@contextmanager
+def _damage_told(text_node):
+    try:
+        yield
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise InputError(
             f"What is kept of this perfusion study in '{text_node.GetName()}' is damaged ({error}). Press Apply to "

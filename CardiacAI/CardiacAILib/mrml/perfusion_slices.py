@@ -9,7 +9,8 @@ import numpy as np
 
 from ..images.cine import Cine
 from ..images.volume import Volume
-from ..sectors import NAMES, TERRITORIES, Point
+from ..labels import MYO
+from ..sectors import NAMES, TERRITORIES, TERRITORY_COLORS, Point
 from .segmentations import labels_to_segmentation
 from .sequences import browse, browser_of, cine_to_sequence, fill_sequence, nodes_of, proxy_of
 from .volumes import volume_to_node
@@ -32,8 +33,6 @@ _KINDS = {
 COLORS = "CardiacAI.Colors"
 #: Blood flow that is shown where there is next to none: 0 is not shown.
 _LEAST = 1e-3
-#: RGB of a territory's segments, Okabe and Ito's.
-_TERRITORIES = {"LAD": (0, 158, 115), "RCA": (204, 121, 167), "LCX": (86, 180, 233)}
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,9 @@ class SliceNodes:
     """What one slice is shown with; None where it is not there (any more).
 
     series: vtkMRMLSequenceNode; shown: the volume node that shows it. contours: vtkMRMLSegmentationNode. flow, in
-    mL/min/g, and upslope, in %: vtkMRMLScalarVolumeNode, 0 outside the myocardium. sectors: vtkMRMLLabelMapVolumeNode,
-    1 to 16.
-    insertions: vtkMRMLMarkupsFiducialNode of the points `INSERTIONS`, or of none.
+    mL/min/g, and upslope, in %: vtkMRMLScalarVolumeNode, 0 outside the myocardium, NaN where no number was had.
+    sectors: vtkMRMLLabelMapVolumeNode, 1 to 16. insertions: vtkMRMLMarkupsFiducialNode of the points `INSERTIONS`, or
+    of none.
     """
 
     series: Any = None
@@ -155,7 +154,7 @@ def segment_colors(scene):
     for number, name in NAMES.items():
         territory = next(key for key, numbers in TERRITORIES.items() if number in numbers)
         lighter = 0.45 * (number % 2)
-        colors.append((name, tuple(c + lighter * (255 - c) for c in _TERRITORIES[territory])))
+        colors.append((name, tuple(c + lighter * (255 - c) for c in TERRITORY_COLORS[territory])))
     return _colors(scene, "segments", "Cardiac AI Segments", colors)
 
 
@@ -199,7 +198,8 @@ def _show_map(one: SliceFlow, values: Volume | None, role: str, nodes: SliceNode
     is_new = getattr(nodes, role) is None
     nodes = _made(nodes, role, table_node, one.name, name)
     node, factor = getattr(nodes, role), 100.0 if role == "upslope" else 1.0
-    shown = np.where(np.isfinite(values.array), np.maximum(factor * values.array, _LEAST), 0.0)
+    # A fit that failed stays NaN: a 0 would count in a mean. Neither is shown.
+    shown = np.where(one.labels.array == MYO.value, np.maximum(factor * values.array, _LEAST), 0.0)
     volume_to_node(replace(values, array=shown.astype(np.float32)), node)
     if is_new:
         node.CreateDefaultDisplayNodes()

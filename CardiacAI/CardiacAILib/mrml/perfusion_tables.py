@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..labels import LV, MYO
+from ..sectors import TERRITORY_COLORS
 from .tables import Column, fill_table
 
 if TYPE_CHECKING:
     from ..perfusion.results import PassResult, PerfusionStudy
 
-#: Curves of a pass by column, as a reader sees them, and RGB: blood, all myocardium, territories (Okabe and Ito's).
+#: Curves of a pass by column, as a reader sees them, and RGB: blood, all myocardium, territories.
 CURVES = {
     "lv_blood": ("LV blood", LV.color),
     "myocardium": ("Myocardium", MYO.color),
-    "lad": ("LAD", (0, 158, 115)),
-    "rca": ("RCA", (204, 121, 167)),
-    "lcx": ("LCX", (86, 180, 233)),
+    **{name.lower(): (name, color) for name, color in TERRITORY_COLORS.items()},
 }
 
 

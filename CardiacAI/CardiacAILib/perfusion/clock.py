@@ -14,6 +14,9 @@ from ..images.dicom_scan import number
 STEP = (0.25, 6.0)
 #: Frames that share less time (s) than this are phases of one beat, a cine; a first pass takes some 30.
 SHORTEST = 3.0
+#: A pause (s) no first pass has: what lies on its two sides are two injections, or two series.
+PAUSE = 30.0
+_DAY = 86400.0
 #: Steps between frames outside of this multiple of the usual one are missed or extra beats.
 MISSED, EXTRA = 1.5, 0.6
 
@@ -50,28 +53,33 @@ def of_headers(headers: Sequence, rr_s: float | None = None, frame_times: Sequen
             f"These {len(headers)} frames lie within {np.ptp(trigger):.2f} s by their trigger times: they are phases "
             "of a cine, no first pass of contrast. Pass the perfusion series."
         )
-    for source, times in (
-        ("trigger times", trigger),
-        ("acquisition times", _moments(headers, "AcquisitionDateTime")),
-        ("acquisition times", _moments(headers, "AcquisitionTime")),
-    ):
-        if times is not None and _is_first_pass(times):
+    acquired = [_moments(headers, tag) for tag in ("AcquisitionDateTime", "AcquisitionTime")]
+    coarse = any(times is not None and _is_coarse(times) for times in acquired)
+    for source, times in (("trigger times", trigger), *(("acquisition times", times) for times in acquired)):
+        if times is not None and _is_first_pass(times) and (times is trigger or not _is_coarse(times)):
             return _in_time(times, source, (KEPT,) if given else ())
     if given:
         return Clock(stated(len(headers), rr_s, frame_times), _order(headers), "user")
     pictures = _moments(headers, "ContentTime")
-    if pictures is not None and _is_first_pass(pictures):
+    if pictures is not None and _is_first_pass(pictures) and not _is_coarse(pictures):
         text = (
             "The headers do not tell when each frame was taken: the times at which pictures were made (ContentTime) "
             f"stand for it. Where these came late or unevenly, flow is off. {REMEDY}, if you know them."
         )
         return _in_time(pictures, "times of the pictures", (Flag("times_of_pictures", "warning", text),))
     beat, where = _beat(headers)
+    if beat is None and coarse:
+        raise InputError(
+            f"The acquisition times of these {len(headers)} frames are in whole seconds, too coarse to follow a bolus. "
+            f"{REMEDY}."
+        )
     if beat is None:
         raise InputError(f"The headers do not tell when the {len(headers)} frames were taken. {REMEDY}.")
     text = (
         f"The headers do not tell when each frame was taken: one frame every {beat:.2f} s is assumed ({where}), so "
-        "missed beats are not seen and flow may be off. " + REMEDY + ", if you know them."
+        "missed beats are not seen and flow may be off. "
+        + "The acquisition times are in whole seconds, too coarse to follow a bolus. " * coarse
+        + f"{REMEDY}, if you know them."
     )
     times = np.arange(len(headers)) * beat
     return Clock(times, _order(headers), "heart rate", (Flag("times_assumed", "warning", text),))
@@ -98,8 +106,17 @@ def of_file(
 
 
 def _in_time(times: np.ndarray, source: str, remarks: tuple[Flag, ...]) -> Clock:
+    if np.ptp(times) > _DAY / 2:  # a time of day that begins anew while the date stays, or is not told
+        times = np.where(times < times.max() - _DAY / 2, times + _DAY, times)
+        text = "The times of these frames begin anew at midnight under one date: a day was added to the later ones."
+        remarks = (*remarks, Flag("past_midnight", "note", text))
     order = np.argsort(times, kind="stable")
     return Clock(times[order], order, source, remarks)
+
+
+def on_one_day(times: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Times (s) of a slice, by whole days nearest to those of another: of two slices, one may begin past midnight."""
+    return times - _DAY * np.round((times[0] - other[0]) / _DAY)
 
 
 def stated(frames: int, rr_s: float | None, frame_times: Sequence[float] | None) -> np.ndarray:
@@ -138,6 +155,12 @@ def require_first_pass(times: np.ndarray, name: str) -> None:
             f"The frames of {name} lie {np.median(steps):.1f} s apart, too far to follow a bolus. If the times are in "
             f"milliseconds or wrong: {REMEDY}."
         )
+    if (gap := steps.max()) > PAUSE:
+        at = int(np.argmax(steps))
+        raise InputError(
+            f"Frames {at + 1} and {at + 2} of {name} lie {gap:.0f} s apart: two injections in one series, or two "
+            f"series. Pass the frames of one injection alone. If the times are wrong: {REMEDY}."
+        )
 
 
 def unevenness(times: np.ndarray, name: str) -> list[Flag]:
@@ -159,6 +182,11 @@ def unevenness(times: np.ndarray, name: str) -> list[Flag]:
 def _is_first_pass(times: np.ndarray) -> bool:
     steps = np.diff(np.sort(times))
     return len(steps) > 0 and steps.min() > 0 and STEP[0] <= np.median(steps) <= STEP[1] and np.ptp(times) >= SHORTEST
+
+
+def _is_coarse(times: np.ndarray) -> bool:
+    """Whether times (s) are in whole seconds: half a beat off, so that an even rhythm looks like extra beats."""
+    return bool(np.ptp(times) > 0 and (times == np.round(times)).all())
 
 
 def _is_cine(trigger: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from ..images.patient import patient_of
 from ..images.volume import Volume
 from . import clock
 from .first_pass import GADOLINIUM, Protocol
-from .protocols import FIRST, protocol_of
+from .protocols import FIRST, field_of, protocol_of
 
 #: Images closer than this (mm) are of one slice; scanners that follow the diaphragm move it a little.
 SAME_SLICE = 1.0
@@ -27,7 +27,8 @@ FEWEST = 10
 class SliceSeries:
     """One slice over time as read. volume: (t, 1, rows, columns) without frame times. times: s on the clock that
     `source` names; None where unknown. name: for a reader. unit: None where not told. of_protocol: what is to be said
-    of the protocol, or of none, where voxels are signal. identifiers: as in `Cine`."""
+    of the protocol, or of none, where voxels are signal. field_t: tesla, None where not told. identifiers: as in
+    `Cine`."""
 
     volume: Volume
     times: np.ndarray | None
@@ -36,6 +37,7 @@ class SliceSeries:
     unit: str | None = None
     protocol: Protocol | None = None
     of_protocol: tuple[Flag, ...] = ()
+    field_t: float | None = None
     remarks: tuple[Flag, ...] = ()
     identifiers: dict[str, str] | None = None
 
@@ -163,6 +165,7 @@ def _slice(
         unit=unit,
         protocol=protocol,
         of_protocol=of_protocol,
+        field_t=field_of(whole),
         remarks=(*remarks, *told.remarks),
         identifiers=patient_of(place[0]).identifiers,
     )

@@ -18,6 +18,8 @@ from .transfer import Transfer, transform
 #: they usually are, and the standard deviation of their logarithms.
 STEEPNESS, VOLUMES = (0.3, 30.0), (0.01, 2.0)
 USUAL, SPREAD = (3.0, 0.13), (0.8, 0.5)
+#: See `refine.FINEST_NOISE`; what the shape is cannot be told from usual values, so they may not weigh as much.
+FINEST_NOISE = 2e-3
 TABLE = (np.geomspace(0.15, 8.0, 16), (1.0, 3.0, 10.0), (0.05, 0.1, 0.2, 0.5))
 
 
@@ -52,7 +54,7 @@ def fit(curves: np.ndarray, transfer: Transfer) -> np.ndarray:
     nodes[:, :3] = np.log(nodes[:, :3])
     single = fermi_curves(nodes, transfer, slopes=False)[0].astype(np.float32)
     nearest = ((single**2).sum(1) / 2 - curves.astype(np.float32) @ single.T).argmin(axis=1)
-    start, variance = nodes[nearest], noise_variance(curves, single[nearest])
+    start, variance = nodes[nearest], noise_variance(curves, single[nearest], FINEST_NOISE)
     bounds = np.array([np.log(FLOWS), np.log(STEEPNESS), np.log(VOLUMES), DELAYS])
     prior = Prior(
         np.array([np.log(USUAL_FLOW), *np.log(USUAL), USUAL_DELAY]),

@@ -56,7 +56,7 @@ def _cut_off(frames: np.ndarray, name: str) -> list[Flag]:
     if at_top < CUT or top <= 0:
         return []
     text = (
-        f"Values of {name} are cut off at {top:g} ({at_top} pixels in one frame): where that is blood, the input "
-        "function is too low and flow too high. Export the series with its full range."
+        f"Values of {name} are cut off at {top:g} ({at_top} pixels in one frame): blood among them cannot be "
+        "measured. Export the series with its full range."
     )
     return [Flag("values_cut_off", "warning", text)]

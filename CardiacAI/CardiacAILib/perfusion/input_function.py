@@ -269,10 +269,10 @@ def _flags(values: np.ndarray, top: int, height: float, unit: str, seen: bool) -
     runs = np.diff(np.flatnonzero(np.concatenate([[True], values < (1 - FLAT) * values.max(), [True]]))) - 1
     if runs.max() >= PLATEAU:
         text = f"The input function stays at its maximum for {runs.max()} frames: blood's signal is saturated or was "
-        flags.append(Flag("aif_clipped", "warning", text + "cut off, so flow is too high."))
+        flags.append(Flag("aif_clipped", "warning", text + "cut off."))
     if unit == GADOLINIUM and not PEAKS[0] <= height <= PEAKS[1]:
         low = height < PEAKS[0]
-        why = "saturated signal or a wrong unit would make flow too high" if low else "a wrong unit would explain it"
+        why = "blood's signal is saturated, or the unit is wrong" if low else "the unit is wrong"
         text = f"The input function peaks at {height:.1f} mmol/L, where {PEAKS[0]:g} to {PEAKS[1]:g} is usual: {why}."
         flags.append(Flag("aif_low" if low else "aif_high", "warning", text))
     if not seen:

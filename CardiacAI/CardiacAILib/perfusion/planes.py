@@ -19,6 +19,11 @@ from .first_pass import pixel_spacing
 PARALLEL = 0.82
 #: mm below which positions do not tell one slice from another.
 SAME_POSITION = 1.0
+#: Slices of rest and stress are the same one where they lie within this share of the slices' distance, and the hearts
+#: in them within so many mm.
+SAME_SLICE, SAME_HEART = 0.5, 30.0
+#: mm between slices of which there is but one in each pass.
+USUAL_DISTANCE = 16.0
 #: Share by which sections differ where their sizes tell the base from the apex.
 TELLING_SIZE = 0.1
 #: From base to apex in the patient (LPS: to the left, forward, down), and how clearly slices must look along it.
@@ -53,6 +58,18 @@ class Planes:
     pixel_spacing: tuple[float, float]
     maps: tuple[PixelMap | None, ...]
     reference: Volume
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the slices' positions tell. levels: of `sectors.LEVELS`, per slice in the order given. order: indices of the
+    slices from base to apex. told_by: what told the base: "size", "patient", or "" where nothing did. alone: whether
+    one slice had nothing to compare its place with."""
+
+    levels: tuple[str, ...]
+    order: tuple[int, ...]
+    told_by: str
+    alone: bool = False
 
 
 def common_picture(labels: Sequence[Volume]) -> Planes:
@@ -92,6 +109,51 @@ def _drawn(section: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> t
     found = PixelMap(matrix, target - matrix @ middle)
     inverse = np.linalg.inv(matrix)
     return found, ndimage.affine_transform(section, inverse, middle - inverse @ target, shape, order=0, prefilter=False)
+
+
+def places(labels: Sequence[Volume]) -> Places:
+    """Of the slices of one pass. labels: as `common_picture`."""
+    order, told_by = base_to_apex(labels)
+    levels = tuple(level_of(order.index(k), len(order)) for k in range(len(order)))
+    return Places(levels, tuple(order), told_by, alone=len(labels) == 1)
+
+
+def places_together(first: Sequence[Volume], second: Sequence[Volume]) -> tuple[Places, Places]:
+    """Of the slices of two passes: the same place in the patient has the same level.
+
+    So where both store how the patient lay and every slice of the pass that has fewer lies where one of the other
+    does. Else each pass by itself.
+    """
+    few, many = sorted((first, second), key=len)
+    pairs = _same_slices(few, many)
+    if pairs is None:
+        return places(first), places(second)
+    whole = places(many)
+    taken = [whole.levels[k] for k in pairs]
+    order = tuple(sorted(range(len(few)), key=lambda k: whole.order.index(pairs[k])))
+    fewer = Places(tuple(taken), order, whole.told_by, whole.alone)
+    return (whole, fewer) if few is second else (fewer, whole)
+
+
+def _same_slices(few: Sequence[Volume], many: Sequence[Volume]) -> list[int] | None:
+    """Of each slice the one of the other pass at its place, None where one has none, or where files do not tell."""
+    volumes = [*few, *many]
+    normal = np.asarray(many[0].direction)[:, 2]
+    parallel = all(abs(np.asarray(one.direction)[:, 2] @ normal) >= PARALLEL for one in volumes)
+    if not parallel or not all(one.oriented for one in volumes):
+        return None
+    theirs, own = (np.array([_middle(one) for one in some]) for some in (many, few))
+    gaps = np.diff(np.sort(theirs @ normal)) if len(many) > 1 else np.array([USUAL_DISTANCE])
+    if gaps.min() < SAME_POSITION:
+        return None
+    apart = own[:, None] - theirs[None]
+    along = np.abs(apart @ normal)
+    across = np.linalg.norm(apart - (apart @ normal)[..., None] * normal, axis=-1)
+    nearest = along.argmin(axis=1)
+    best = np.arange(len(few)), nearest
+    if (along[best] > SAME_SLICE * gaps.min()).any() or (across[best] > SAME_HEART).any():
+        return None
+    return [int(k) for k in nearest] if len(set(nearest.tolist())) == len(few) else None
 
 
 def base_to_apex(labels: Sequence[Volume]) -> tuple[list[int], str]:

@@ -8,9 +8,9 @@ from ..errors import InputError
 from ..flags import Flag
 from ..labels import LV, MYO, RV, STRUCTURES
 from ..quality import of_phases
+from .division_flags import NO_LV, NOT_COUNTED, NOT_SHORT_AXIS
 from .first_pass import GADOLINIUM, pixel_spacing
 from .results import PassResult
-from .sector_flow import NO_LV, NOT_COUNTED, NOT_SHORT_AXIS
 
 #: Mean probability of a class where it was chosen, below which its contours deserve a look, for a model that brings no
 #: limits of its own.
@@ -25,15 +25,28 @@ LEAST_CONVERGED = 0.8
 #: mL/min/g of the whole myocardium; Xue et al., JCMR 2019 and Magnetic Resonance in Medicine 2019: healthy rest .68 (SD
 #: .16), stress 2.82 (.47); severe disease and hyperaemia reach further.
 PLAUSIBLE_FLOW = {"rest": (0.25, 2.2), "stress": (0.4, 6.0)}
+#: s between frames from which on they are not neighbouring beats of a heart under stress (50 a minute), but every
+#: second one.
+EVERY_SECOND = 1.2
 #: Share by which the heart beats slower under stress than at rest that is no chance.
 SLOWER = 0.1
 
 
-def require_short_axis(kind: str, lost: Sequence[str]) -> None:
-    """Raises InputError where no slice of a pass can be used. kind: for a reader. lost: per slice, see `SliceFlow`."""
-    if any(why not in NOT_COUNTED for why in lost):
+def require_short_axis(kind: str, lost: Sequence[str], unlike: Sequence[bool] = (), cut_off: bool = False) -> None:
+    """Raises InputError where no slice of a pass can be used, whatever levels it was given.
+
+    kind: for a reader. lost: per slice, see `SliceFlow`. unlike: whether a slice shows no short axis, see `Division`.
+    cut_off: whether blood was cut off, which may leave no picture of a heart.
+    """
+    unlike = list(unlike) or [why == NOT_SHORT_AXIS for why in lost]
+    if any(why not in NOT_COUNTED and not odd for why, odd in zip(lost, unlike, strict=True)):
         return
-    if NOT_SHORT_AXIS in lost:
+    if cut_off and (any(unlike) or NO_LV in lost):
+        raise InputError(
+            f"{kind}: the blood's values are cut off or saturated, and no short-axis section of the left ventricle can "
+            "be told from what is left. Export the series with its full range."
+        )
+    if any(unlike):
         raise InputError(
             f"{kind}: no slice looks like a short-axis slice, in which the muscle is a closed ring about a round "
             "cavity. Pass the short-axis first-pass slices; long-axis ones have no AHA segments."
@@ -116,7 +129,8 @@ def _of_flow(result: PassResult, converged: Mapping[str, float | None]) -> Itera
 
 
 def _of_both(rest: PassResult, stress: PassResult, reserve: float | None) -> Iterable[Flag]:
-    slower = _interval(stress) / _interval(rest) - 1
+    beat = _interval(stress)
+    slower = beat / (2 if beat > EVERY_SECOND else 1) / _interval(rest) - 1
     if reserve is not None and reserve <= 1:
         text = f"Flow is no higher under stress than at rest (reserve {reserve:.2f}): are rest and stress swapped?"
         yield Flag("swapped_passes", "warning", text)
@@ -132,9 +146,16 @@ def _of_both(rest: PassResult, stress: PassResult, reserve: float | None) -> Ite
     elif reserve is not None and rest.flow is None:
         text = "The reserve is that of the upslope index, which is lower than the reserve of flow."
         yield Flag("reserve_of_upslope", "note", text)
-    if sorted(one.level for one in rest.slices if one.level) != sorted(one.level for one in stress.slices if one.level):
+    if _counted(rest) != _counted(stress):
         text = "Rest and stress do not show the same levels: the global reserve compares different muscle."
         yield Flag("levels_differ", "warning", text)
+
+
+def _counted(result: PassResult) -> list[str]:
+    """Levels of the slices that count to the whole myocardium, also of those that have no segments."""
+    known = result.places.levels if result.places else [""] * len(result.slices)
+    pairs = zip(result.slices, known, strict=True)
+    return sorted(one.level or place for one, place in pairs if one.lost not in NOT_COUNTED)
 
 
 def _interval(result: PassResult) -> float:

@@ -1,5 +1,6 @@
 """Reading a first pass: DICOM folders, 2D+T NIfTI, Slicer's sequences -> `FirstPass`, or an error that helps."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from .dicom_series import SAME_SLICE, SliceSeries, read_dicom_series
 from .first_pass import GADOLINIUM, SIGNAL, FirstPass
 from .frame_checks import usable_frames
 from .patients import require_one_patient
-from .protocols import CENTRE, FIRST, common_protocol
+from .protocols import CENTRE, FIRST, UNKNOWN_IN_FILES, common_protocol, stated_protocol
 
 #: A first pass has one to so many slices.
 MOST_SLICES = 3
@@ -25,6 +26,9 @@ MOST_SLICES = 3
 TOGETHER = 0.5
 #: A 3D file with fewer pictures is a stack, whatever times are given.
 FEWEST_FRAMES = 15
+#: Axes (t, k, j, i) with the slices as k, where they were j or i: cyclic, so that the hand of the axes stays.
+_SLICES_FIRST = {1: (0, 1, 2, 3), 2: (0, 2, 3, 1), 3: (0, 3, 1, 2)}
+_SERIES = "Pass a series over time: a 4D NIfTI file, a Slicer sequence (.seq.nrrd) or a folder of DICOM images."
 
 
 def read_first_pass(
@@ -36,6 +40,8 @@ def read_first_pass(
     frame_times: Sequence[float] | None = None,
     rr_s: float | None = None,
     saturation_time: str = FIRST,
+    sequence: Sequence[float] | None = None,
+    aif_sequence: Sequence[float] | None = None,
 ) -> FirstPass:
     """One bolus in one to three slices.
 
@@ -43,15 +49,16 @@ def read_first_pass(
     `.seq.nrrd`), in any mixture. aif: likewise, a low-dose or dual-sequence series of one slice. unit, aif_unit:
     "mmol/L" or "signal" where the files do not tell; signal is not taken for gadolinium without it. unit holds for an
     AIF series too that tells neither unit nor sequence. frame_times: s, of every slice's frames, or rr_s: s between
-    frames, for series that tell no times. saturation_time: see `protocols.protocol_of`. Raises InputError.
+    frames, for series that tell no times. saturation_time: see `protocols.protocol_of`. sequence, aif_sequence: of the
+    series and of the AIF series, in place of what the files tell: see `protocols.stated_protocol`. Raises InputError.
     """
     if not paths:
         raise InputError("No series was given. Pass a DICOM folder, a NIfTI file or a Slicer sequence.")
     if saturation_time not in (FIRST, CENTRE):
         raise InputError(f'A saturation time does not run to "{saturation_time}". Say {FIRST} or {CENTRE}.')
     how = (rr_s, frame_times, saturation_time)
-    read = [part for path in paths for part in _read(Path(path), *how)]
-    blood = [] if aif is None else _read(Path(aif), *how)
+    read = [_told(part, sequence, saturation_time) for path in paths for part in _read(Path(path), *how)]
+    blood = [] if aif is None else [_told(part, aif_sequence, saturation_time) for part in _read(Path(aif), *how)]
     if aif_unit is None and all(part.unit is None and part.protocol is None for part in blood):
         aif_unit = unit
     return first_pass_of(read, blood, unit=unit, aif_unit=aif_unit)
@@ -84,7 +91,7 @@ def first_pass_of(
     if unit == SIGNAL:  # elsewhere nobody asks for the sequence
         remarks += told
     if aif and aif_unit == SIGNAL:
-        remarks += [replace(flag, message=f"AIF series: {flag.message}") for flag in aif[0].of_protocol]
+        remarks += [_of_blood(flag) for flag in aif[0].of_protocol]
     return FirstPass(
         slices=tuple(part.volume for part in slices),
         unit=unit,
@@ -103,16 +110,37 @@ def _read(
     with reading(path):
         if path.is_dir():
             return read_dicom_series(path, rr_s, frame_times, saturation_time)
-        volume = read_file(path)
-    return of_volume(volume, path.name, rr_s, frame_times)
+        try:
+            volume = read_file(path)
+        except InputError as error:  # readers of stacks ask for a stack
+            raise InputError(re.sub(r"Pass a (whole )?3D .*", _SERIES, str(error))) from None
+    parts = of_volume(volume, path.name, rr_s, frame_times)
+    return [replace(part, of_protocol=(UNKNOWN_IN_FILES,)) for part in parts]
+
+
+def _told(part: SliceSeries, sequence: Sequence[float] | None, saturation_time: str) -> SliceSeries:
+    """With the sequence that the user gave, if any."""
+    if sequence is None:
+        return part
+    protocol, remarks = stated_protocol(sequence, part.field_t, part.name, saturation_time)
+    return replace(part, protocol=protocol, of_protocol=remarks)
+
+
+def _of_blood(flag: Flag) -> Flag:
+    return replace(flag, message="AIF series: " + flag.message.replace("--sequence", "--aif-sequence"))
 
 
 def of_volume(
     volume: Volume, name: str, rr_s: float | None = None, frame_times: Sequence[float] | None = None
 ) -> list[SliceSeries]:
-    """The slices of a volume over time, from a file or a node. Raises InputError where there is no axis of time."""
+    """The slices of a volume over time, from a file or a node, in whatever order its axes of space are stored.
+
+    Raises InputError where there is no axis of time.
+    """
     if volume.array.ndim == 3:
         volume = _time_from_slices(volume, name, rr_s, frame_times)
+    if volume.array.ndim == 4:
+        volume = _slices_first(volume)
     check_image(volume, name)
     frames, slices = volume.array.shape[:2]
     if slices > MOST_SLICES:
@@ -134,6 +162,20 @@ def of_volume(
         own = name if slices == 1 else f"{name}, slice {n + 1}"
         parts.append(SliceSeries(one, told.times, told.source, own, remarks=told.remarks))
     return parts
+
+
+def _slices_first(volume: Volume) -> Volume:
+    """The same voxels at the same places with the slices as k: that is the shortest axis of space, for a slice has more
+    rows and columns than a first pass has slices."""
+    across = min((1, 2, 3), key=lambda axis: volume.array.shape[axis])
+    axes = _SLICES_FIRST[across]
+    of_space = [3 - axis for axis in axes[:0:-1]]  # what i, j and k were
+    return replace(
+        volume,
+        array=volume.array.transpose(axes),
+        spacing=tuple(volume.spacing[n] for n in of_space),
+        direction=np.asarray(volume.direction)[:, of_space],
+    )
 
 
 def _time_from_slices(volume: Volume, name: str, rr_s: float | None, frame_times: Sequence[float] | None) -> Volume:
@@ -172,6 +214,7 @@ def _one_clock(read: list[SliceSeries]) -> tuple[list[SliceSeries], list[Flag]]:
         return [replace(part, times=part.times - part.times[0]) for part in read], [
             Flag("clocks_differ", "warning", text)
         ]
+    read = [replace(part, times=clock.on_one_day(part.times, read[0].times)) for part in read]
     start = min(part.times[0] for part in read)
     ends = [(part.times[0], part.times[-1]) for part in read]
     shared = min(end for _, end in ends) - max(begin for begin, _ in ends)

@@ -14,6 +14,7 @@ from ..flags import Flag
 from ..images.volume import Volume
 from ..measure import Measurement
 from .first_pass import FirstPass, Protocol
+from .planes import Places
 from .results import PassResult, PerfusionStudy, SectorFlow, SliceFlow
 
 #: Fields that are kept as arrays by name; of `FirstPass.slices` the voxels.
@@ -123,5 +124,5 @@ def _classes() -> dict[str, type]:
     """All that values may become; nothing else is ever made of them."""
     from .input_function import InputFunction
 
-    known = (PerfusionStudy, PassResult, SliceFlow, SectorFlow, InputFunction, FirstPass, Protocol, Volume)
+    known = (PerfusionStudy, PassResult, Places, SliceFlow, SectorFlow, InputFunction, FirstPass, Protocol, Volume)
     return {kind.__name__: kind for kind in (*known, Flag, Measurement)}

@@ -10,6 +10,7 @@ from ..images.volume import Volume
 from ..measure import Measurement
 from ..sectors import Point
 from .concentration import RELATIVE as RELATIVE  # beside GADOLINIUM, what enhancement may be in
+from .planes import Places
 
 if TYPE_CHECKING:
     from .first_pass import FirstPass
@@ -25,17 +26,18 @@ FLOW, UPSLOPE = "flow", "upslope"
 class SliceFlow:
     """One slice of a pass, on the slice's own pixels; t is the number of its frames.
 
-    name: "stress 1", counted from the first slice as given. series: (t, 1, rows, columns), what was read, corrected for
-    motion. labels: uint8 (1, rows, columns) of `labels.STRUCTURES`. flow: float32 (1, rows, columns) mL/min/g, NaN
-    outside the myocardium; None where values are only relative. upslope: likewise, steepest rise as a share of the
-    LV blood's. level: one of `sectors.LEVELS`, "" without sectors. insertions: (anterior, inferior) of the RV, each
-    (row, column); None where the slice itself does not tell. sectors: uint8 (rows, columns), 1 to 16, else 0. lost: why
-    the slice has no sectors, "" where it has. times: s, (t,). curves: mean enhancement, (t,), of "RV", "LV" and
-    "myocardium", those that the slice shows. muscle: (t, n) enhancement of the myocardium's n pixels, in the order of
-    `np.nonzero`. unit: of curves and muscle, `first_pass.GADOLINIUM` or `RELATIVE`. shifts_mm: (t, 2), how far down and
-    right the heart lay from its usual place, which the correction took away. before, after: (t, rows), what the pixels
-    of one column through the heart show without and with it. confidence: mean probability by label value. moved_mm:
-    mean distance from its place in which the heart was left, None where unknown. by_hand: whether a reader drew the
+    name: "stress 1", counted from the base; it stays when levels or contours are corrected. series: (t, 1, rows,
+    columns), what was read, corrected for motion. labels: uint8 (1, rows, columns) of `labels.STRUCTURES`. flow:
+    float32 (1, rows, columns) mL/min/g, NaN outside the myocardium; None where values are only relative. upslope:
+    likewise, steepest rise as a share of the LV blood's. level: one of `sectors.LEVELS`, "" where the slice is left
+    out or its ring is open. insertions: (anterior, inferior) of the RV, each (row, column); None where the slice
+    itself does not tell. sectors: uint8 (rows, columns), 1 to 16, else 0. lost: why the slice has no sectors, ""
+    where it has. times: s, (t,). curves: mean enhancement, (t,), of "RV", "LV" and "myocardium", those that the
+    slice shows. muscle: (t, n) enhancement of the myocardium's n pixels, in the order of `np.nonzero`. unit: of
+    curves and muscle, `first_pass.GADOLINIUM` or `RELATIVE`. shifts_mm: (t, 2), how far down and right the heart
+    lay from its usual place, which the correction took away. before, after: (t, rows), what the pixels of one
+    column through the heart show without and with it. confidence: mean probability by label value. moved_mm: mean
+    distance from its place in which the heart was left, None where unknown. by_hand: whether a reader drew the
     labels; there is no confidence then. remarks: what is odd about heart and motion, whoever drew the labels.
     """
 
@@ -63,8 +65,9 @@ class SliceFlow:
 
 @dataclass(frozen=True)
 class SectorFlow:
-    """A piece of the myocardium: a segment, a territory, or all of it. Means over its pixels, weighted by their area,
-    but for the outermost pixels of the wall, which hold blood, fat or lung as well (`sector_flow.pure_pixels`).
+    """A piece of the myocardium: a segment, a territory, or all of it. On each slice a segment has the
+    median of its pixels without the wall's outermost ones, which hold blood, fat or lung as well (`wall.pieces_of`);
+    several slices, a territory and all of it are means of these, weighted by area.
 
     flow: mL/min/g, None where values are only relative. upslope: index, see `SliceFlow`. endo, epi: flow of the inner
     and the outer half of the wall, upslope where there is no flow. ratio: endo / epi. curve: (t,) mean enhancement on
@@ -85,13 +88,15 @@ class SectorFlow:
 class PassResult:
     """One bolus, at rest or under stress.
 
-    kind: one of `KINDS`. slices: as given. aif: contrast in the LV's blood. unit: of aif and curves. sectors: by
-    segment number (1 to 16), those that were seen. territories: "LAD", "RCA", "LCX", likewise. whole: all myocardium,
-    also on slices without sectors; None where no slice shows any. orientation: how the anterior insertion was told:
-    "patient" (stored in the files), "assumed" (standard view) or "by hand". by_hand: which of "contours" (of any
-    slice), "levels", "insertions", "swap" a reader gave. image_flags: of images and curves. division_flags: of slices,
-    insertions and sectors, new whenever these are divided again. seconds: of every step. given: what was read, without
-    pictures, which measuring again needs; None where it was not kept. limits: the model's confidence limits.
+    kind: one of `KINDS`. slices: from base to apex as far as that could be told, and numbered so. aif: contrast in the
+    LV's blood. unit: of aif and curves. sectors: by segment number (1 to 16), those that were seen. territories:
+    "LAD", "RCA", "LCX", likewise. whole: all myocardium, also on slices without sectors; None where no slice shows
+    any. orientation: how the anterior insertion was told: "patient" (stored in the files), "assumed" (standard
+    view) or "by hand". by_hand: which of "contours" (of any slice), "levels", "insertions", "swap" a reader gave.
+    image_flags: of images and curves. division_flags: of slices, insertions and sectors, new whenever these are
+    divided again. seconds: of every step. given: what was read, without pictures, which measuring again needs; None
+    where it was not kept. limits: the model's confidence limits. places: what positions tell, of rest and stress
+    together where they can be compared; None where that was not kept.
     """
 
     kind: str
@@ -108,6 +113,7 @@ class PassResult:
     seconds: dict[str, float] = field(default_factory=dict)
     given: "FirstPass | None" = None
     limits: dict[int, float] = field(default_factory=dict)
+    places: Places | None = None
 
     @property
     def flow(self) -> float | None:

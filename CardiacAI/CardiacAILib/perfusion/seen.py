@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..flags import Flag
 from ..images.volume import Volume
 from ..inference import Progress
+from . import saturation
 from .first_pass import GADOLINIUM, SIGNAL, FirstPass, frames, pixel_spacing
 
 #: One each slice: uint8 (rows, columns) of `labels.STRUCTURES`, drawn on the pictures corrected for motion, or None.
@@ -73,20 +74,28 @@ class Steps:
         self._progress(begin + fraction * (end - begin), text)
 
 
-def find_hearts(seen: Sequence[Seen], steps: Steps) -> None:
-    """Where the heart is in every slice as read; where one does not show it, at the place that the others tell."""
+def named(name: str, error: InputError) -> InputError:
+    """The error with the slice's name before it."""
+    return InputError(f"{name[:1].upper()}{name[1:]}: {error}")
+
+
+def find_hearts(seen: Sequence[Seen], unit: str, steps: Steps) -> None:
+    """Where the heart is in every slice as read; where one does not show it, at the place that the others tell.
+
+    Raises InputError where no slice shows one, and for values that cannot be of their unit.
+    """
     from .dynamics import find_heart
 
     errors = {}
     with steps.timed("heart"):
         for one in seen:
+            _believable(one, unit)
             try:
                 one.heart = find_heart(frames(one.volume), one.times, one.spacing)
             except InputError as error:
                 errors[one.name] = error
     if len(errors) == len(seen):
-        name, error = next(iter(errors.items()))
-        raise InputError(f"{name.capitalize()}: {error}")
+        raise named(*next(iter(errors.items())))
     sure = [one for one in seen if one.heart is not None]
     for one in seen:
         if one.heart is None:
@@ -94,6 +103,33 @@ def find_hearts(seen: Sequence[Seen], steps: Steps) -> None:
             one.heart = replace(other.heart, centre_mm=_same_place(other, one), flags=())
             text = f"The heart was not found by itself and is taken where the other slices have it. {errors[one.name]}"
             one.remarks.append(Flag("heart_not_found", "warning", text))
+    _agree(seen)
+    for one in seen:
+        one.remarks.extend(saturation.blood_cut_off(frames(one.volume), one.spacing, one.heart))
+        _believable(one, unit)
+
+
+def _agree(seen: Sequence[Seen]) -> None:
+    """One slice that is alone in its opinion of place or moment follows the others."""
+    from .dynamics import agree
+
+    volumes = [one.volume for one in seen]
+    hearts = agree([one.heart for one in seen], [v.origin for v in volumes], [v.direction for v in volumes])
+    for one, heart in zip(seen, hearts, strict=True):
+        one.remarks.extend(flag for flag in heart.flags if flag not in one.heart.flags)
+        one.heart = heart
+
+
+def _believable(one: Seen, unit: str) -> None:
+    """Raises InputError for values that cannot be mmol/L where they are said to be."""
+    if unit != GADOLINIUM:
+        return
+    try:
+        saturation.require_possible(frames(one.volume))
+        if one.heart is not None:
+            saturation.require_baseline(frames(one.volume), one.times, one.spacing, one.heart)
+    except InputError as error:
+        raise named(one.name, error) from None
 
 
 def _same_place(other: Seen, one: Seen) -> tuple[float, float]:
@@ -126,11 +162,23 @@ def correct_hearts(seen: Sequence[Seen], steps: Steps) -> None:
         one.remarks.extend(still.flags)
         with steps.timed("heart"):
             if "heart_not_found" not in {flag.code for flag in one.remarks}:
-                one.heart = find_heart(one.corrected, one.times, one.spacing)
-                one.remarks.extend(one.heart.flags)
+                one.heart, told = _found_again(one, find_heart)
+                one.remarks.extend(told)
+    _agree(seen)
+    for one in seen:
         column = int(np.clip(round(one.heart.centre_mm[1] / one.spacing[1]), 0, one.corrected.shape[2] - 1))
         one.before = np.array(frames(one.volume)[:, :, column], np.float32)
         one.after = np.array(one.corrected[:, :, column], np.float32)
+
+
+def _found_again(one: Seen, find_heart) -> tuple:
+    """The heart in the corrected pictures and what is to be said of it; as it was found before where that fails."""
+    try:
+        heart = find_heart(one.corrected, one.times, one.spacing)
+        return heart, heart.flags
+    except InputError as error:
+        text = f"The heart is taken where it was found before motion was corrected. Afterwards: {error}"
+        return one.heart, (*one.heart.flags, Flag("heart_not_found_again", "warning", text))
 
 
 def enhance(seen: Sequence[Seen], given: FirstPass, steps: Steps) -> None:
@@ -164,6 +212,7 @@ def find_contours(seen: Sequence[Seen], contours: Contours, engine, steps: Steps
             look = (one.shown, one.times, one.spacing, one.heart.centre_mm, one.heart.arrival, engine)
             found = find_labels(*look)
         one.label(found.labels, found.confidence, by_hand=False)
+        one.shown = None  # of two passes that are looked at together, much memory
 
 
 def fitting(contours: Contours | None, volumes: Sequence[Volume], kind: str) -> Contours:

@@ -28,7 +28,7 @@ def analyse(
     engine,
     *,
     model: str = "exchange",
-    levels: Mapping[str, Sequence[str]] | None = None,
+    levels: Mapping[str, Sequence[str | None]] | None = None,
     insertions: Mapping[str, Sequence[tuple[Point, Point] | None]] | None = None,
     swap: bool = False,
     hematocrit: float = HEMATOCRIT,
@@ -37,11 +37,13 @@ def analyse(
 ) -> PerfusionStudy:
     """Blood flow at rest, under stress, or both.
 
-    engine: from `engines.open_engine` with the model "perfusion". model: of flow, one of `MODELS`. levels, insertions:
-    by hand, for each kind of pass ("rest", "stress") as `divide_slices` takes them. swap: the other RV insertion is the
-    anterior one. hematocrit: of the patient's blood. contours: by hand, for each kind of pass: uint8 (rows, columns)
-    of every slice with the values of `labels.STRUCTURES`, drawn on the pictures corrected for motion; None for a slice,
-    or a pass, leaves it to the network. Raises InputError where there is nothing to analyse: no contrast, no baseline,
+    The slices of a result are numbered from the base, however they came; rest and stress at the same place have the
+    same level. engine: from `engines.open_engine` with the model "perfusion". model: of flow, one of `MODELS`. Of what
+    is by hand there is one entry a slice for each kind of pass ("rest", "stress"), None for what is to be found:
+    levels, as `divide_slices` takes them, of the slices as the result numbers them; insertions likewise and contours,
+    of the slices as the first pass has them. Contours are uint8 (rows, columns) with the values of `labels.STRUCTURES`,
+    drawn on the pictures corrected for motion. swap: the other RV insertion is the anterior one. hematocrit: of the
+    patient's blood. Raises InputError where there is nothing to analyse: no contrast, no baseline,
     no left ventricle, no short-axis slice; what else is odd is flagged. progress may raise Cancelled.
     """
     started, given = time.perf_counter(), {"rest": rest, "stress": stress}
@@ -50,24 +52,28 @@ def analyse(
         raise InputError("There is no series to analyse. Give one at rest, one under stress, or both.")
     if model not in MODELS:
         raise InputError(f"There is no flow model '{model}'. Choose one of: {', '.join(MODELS)}.")
+    looked = False
+
+    def reporter(number: int, kind: str) -> Progress:
+        def report(fraction: float, text: str) -> None:
+            # All passes are looked at before the first is measured.
+            done = number * (1 - chain.LOOKED if looked else chain.LOOKED) + fraction
+            progress((done + looked * (len(there) - 1) * chain.LOOKED) / len(there), f"{kind}: {text}")
+
+        return report
+
+    begun = {}
+    for n, kind in enumerate(there):
+        drawn, points = (contours or {}).get(kind), (insertions or {}).get(kind)
+        begun[kind] = chain.begin(kind, given[kind], drawn, points, reporter(n, kind))
+    for one in begun.values():
+        chain.look(one, engine)
+    chain.number(list(begun.values()))
+    looked = True
     results = dict.fromkeys(KINDS)
-    for number, kind in enumerate(there):
-
-        def report(fraction: float, text: str, number=number, kind=kind) -> None:
-            progress((number + fraction) / len(there), f"{kind}: {text}")
-
-        results[kind] = chain.analyse_pass(
-            kind,
-            given[kind],
-            engine,
-            model=model,
-            levels=(levels or {}).get(kind),
-            insertions=(insertions or {}).get(kind),
-            swap=swap,
-            hematocrit=hematocrit,
-            contours=(contours or {}).get(kind),
-            progress=report,
-        )
+    for kind in there:
+        by_hand = {"levels": (levels or {}).get(kind), "swap": swap}
+        results[kind] = chain.measured(begun.pop(kind), engine, model=model, hematocrit=hematocrit, **by_hand)
     progress(1.0, "done")
     told = {
         "software": f"CardiacAI {__version__}",
@@ -90,17 +96,18 @@ def measured_again(
     study: PerfusionStudy,
     contours: Mapping[str, Contours | None],
     *,
-    levels: Mapping[str, Sequence[str]] | None = None,
+    levels: Mapping[str, Sequence[str | None]] | None = None,
     insertions: Mapping[str, Sequence[tuple[Point, Point] | None]] | None = None,
     swap: Mapping[str, bool] | None = None,
     progress: Progress = lambda fraction, text: None,
 ) -> PerfusionStudy:
     """The study with contours by hand: contrast, input function, flow and segments anew, motion and network not.
 
-    contours: by kind of pass, as in `analyse`; None for a slice keeps the labels that it has. A pass without any stays
-    as it is, and the voxels of its series are not looked at. levels, insertions: as in `analyse`; swap: likewise by
-    kind. Model of flow and hematocrit are those of the study. With the study's own contours all numbers are its own.
-    Raises InputError where there are no contours, where they do not fit, or leave nothing to measure.
+    contours: by kind of pass, drawn as in `analyse`; None for a slice keeps the labels that it has. A pass without any
+    stays as it is, and the voxels of its series are not looked at. levels, insertions: by kind, as `divide_slices`
+    takes them; swap: likewise. All of these are of the slices as the study numbers them, and that stays. Model of flow
+    and hematocrit are those of the study. With the study's own contours all numbers are its own. Raises InputError
+    where there are no contours, where they do not fit, or leave nothing to measure.
     """
     started, passes = time.perf_counter(), {one.kind: one for one in study.passes}
     drawn = {kind: some for kind, some in contours.items() if any(one is not None for one in some or ())}
@@ -164,19 +171,18 @@ def combined(rest: PassResult | None, stress: PassResult | None, provenance: dic
 def divided_again(
     result: PassResult,
     *,
-    levels: Sequence[str] | None = None,
+    levels: Sequence[str | None] | None = None,
     insertions: Sequence[tuple[Point, Point] | None] | None = None,
     swap: bool = False,
 ) -> PassResult:
-    """The pass with other sectors; flow is not computed anew. What is not given is found, as in `divide_slices`.
+    """The pass with other sectors; flow is not computed anew. What is not given, or None for a slice, is found, as in
+    `divide_slices`; entries are of the slices as the pass numbers them.
 
     `combined` makes a study of it. Raises InputError where levels or insertions do not fit the slices.
     """
-    labels, names = [one.labels for one in result.slices], [one.name for one in result.slices]
-    return divided(
-        result,
-        divide_slices(labels, [name.capitalize() for name in names], levels=levels, insertions=insertions, swap=swap),
-    )
+    labels, names = [one.labels for one in result.slices], [one.name.capitalize() for one in result.slices]
+    by_hand = {"levels": levels, "insertions": insertions, "swap": swap}
+    return divided(result, divide_slices(labels, names, known=result.places, **by_hand))
 
 
 def _reserves(rest: Mapping, stress: Mapping, of: str) -> dict:

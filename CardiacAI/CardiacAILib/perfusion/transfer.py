@@ -19,10 +19,13 @@ class Transfer:
     """An input function ready to be convolved.
 
     aif: (m,) mmol/L at start + step * index, a straight line between samples, nothing before the first. at: (t,) s, on
-    the same clock, where curves are wanted. Nothing is known after the last sample: curves later than that are wrong.
+    the same clock, where curves are wanted. beside: (t, t) what curves and models are multiplied with before they are
+    compared. Nothing is known after the last sample: curves later than that are wrong.
     """
 
-    def __init__(self, aif: np.ndarray, start: float, step: float, at: np.ndarray) -> None:
+    def __init__(
+        self, aif: np.ndarray, start: float, step: float, at: np.ndarray, beside: np.ndarray | None = None
+    ) -> None:
         self.step, self.samples = step, len(aif)
         at = np.asarray(at, float) - start
         period = PERIODS * max(step * len(aif), float(at[-1]))
@@ -33,7 +36,12 @@ class Transfer:
         kept = size > NEGLIGIBLE * size.max()
         self.s, self.spectrum = s[kept], spectrum[kept]
         weights = np.where(self.s.imag > 0, 2.0, 1.0)[:, None] / period * np.exp(self.s[:, None] * at)
-        self._back = np.concatenate([weights.real, -weights.imag])
+        self._beside = np.eye(len(at)) if beside is None else beside
+        self._back = self.without(np.concatenate([weights.real, -weights.imag]))
+
+    def without(self, curves: np.ndarray) -> np.ndarray:
+        """(n, t) curves, and models of them, as they are compared."""
+        return curves @ self._beside
 
     def curves(self, response: np.ndarray) -> np.ndarray:
         """(n, t) of an impulse response. response: (n, frequencies) complex, its Laplace transform at `s`."""

@@ -6,7 +6,7 @@ They bring their own colours and stand alone as files.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import groupby
+from itertools import count, groupby
 from math import ceil, floor, isfinite
 
 WIDTH, HEIGHT = 600, 270  # of a chart of lines
@@ -185,7 +185,7 @@ def _text(x: float, y: float, words: str, anchor: str = "middle", look: str = ""
 
 def _ticks(low: float, high: float, most: int, smallest: float = 0.0) -> list[float]:
     """Round numbers that hold low and high between them, about `most` or fewer."""
-    steps = (base * 10.0**power for power in range(-3, 7) for base in (1, 2, 5))
+    steps = (base * 10.0**power for power in count(-3) for base in (1, 2, 5))
     step = next(s for s in steps if s >= smallest and (high - low) / s <= most)
     return [n * step for n in range(floor(low / step + 1e-9), ceil(high / step - 1e-9) + 1)]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..labels import MYO, RV
 from ..perfusion.first_pass import GADOLINIUM
-from ..sectors import TERRITORIES
+from ..sectors import TERRITORIES, TERRITORY_COLORS
 from .bullseye import Bullseye
 from .chart import HEIGHT, WIDTH, Line, chart_svg
 from .perfusion_colors import PERFUSION, RESERVE_LIMITS
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _GAP = 8  # between charts
 _INPUT = (213, 94, 0)  # of the LV's cavity, where the input function is taken
-#: Bluish green, reddish purple and orange of Okabe and Ito, and how each territory's points look.
-_LOOKS = {"LAD": ((0, 158, 115), "ring"), "RCA": ((204, 121, 167), "diamond"), "LCX": ((86, 180, 233), "ring")}
+#: Colour of each territory, and how its points look.
+_LOOKS = {name: (TERRITORY_COLORS[name], mark) for name, mark in (("LAD", "ring"), ("RCA", "diamond"), ("LCX", "ring"))}
 _SLICES = ((240, 228, 66), (86, 180, 233), (204, 121, 167))
 
 

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ..labels import LV, MYO, RV
+from ..perfusion.first_pass import GADOLINIUM
 from ..perfusion.results import FLOW, KINDS
 from ..sectors import TERRITORIES
 from . import frame
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
 HEALTHY = {"stress": (2.82, 0.47), "rest": (0.68, 0.16)}
 HEALTHY_SOURCE = (
     "Healthy volunteers by the blood-tissue exchange model: H. Xue and others, Automatic in-line quantitative "
-    "myocardial perfusion mapping, Magnetic Resonance in Medicine 2020 (online 2019). Reserves of 3.7 to 4.2 were "
-    "published of healthy groups, and repeated examinations of one person differed by 24 to 33 %. Age, drug, "
-    "sequence and method move all of these: they are no limits of normal."
+    "myocardial perfusion mapping, Magnetic Resonance in Medicine 2020 (online 2019). Age, drug, "
+    "sequence and method move these: they are no limits of normal."
 )
 _MODELS = {
     "exchange": "blood-tissue exchange (Bassingthwaighte; as in Xue and others 2019)",
@@ -72,8 +72,11 @@ def _facts(study: PerfusionStudy) -> list[str]:
     for one in study.passes:
         told.setdefault(_series(one), []).append(one.kind)
     series = [f"{' and '.join(kinds)}: {words}" for words, kinds in told.items()]
-    relative = any(quantity(one) is not MBF for one in study.passes)
-    return ["First-pass perfusion", *series, "values are only relative" * relative]
+    relative = [one.kind for one in study.passes if one.unit != GADOLINIUM]
+    without = [one.kind for one in study.passes if one.unit == GADOLINIUM and quantity(one) is not MBF]
+    told = (("values are only relative", relative), ("blood flow is left out", without))
+    words = [w + f" ({kinds[0]})" * (len(kinds) < len(study.passes)) for w, kinds in told if kinds]
+    return ["First-pass perfusion", *series, *words]
 
 
 def _series(one: PassResult) -> str:
@@ -86,32 +89,36 @@ def _series(one: PassResult) -> str:
 
 
 def _headline(study: PerfusionStudy) -> str:
-    tiles = [_tile(one) for one in study.passes]
+    comparable = study.provenance.get("flow_model") == "exchange"  # as the volunteers' flows were measured
+    tiles = [_tile(one, comparable) for one in study.passes]
     if study.reserve_of:
-        healthy = "Published of healthy groups: 3.7 to 4.2" if study.reserve_of == FLOW else "No blood flow"
-        tiles.append(_way(reserve_name(study), decimal(study.reserve_global, 2), "", healthy))
-    flow = any(quantity(one) is MBF for one in study.passes)
-    told = [HEALTHY_SOURCE] if flow else []
+        told = "Stress / rest" if study.reserve_of == FLOW else "No blood flow"
+        tiles.append(_way(reserve_name(study), decimal(study.reserve_global, 2), "", told))
+    told = [HEALTHY_SOURCE] if comparable and any(quantity(one) is MBF for one in study.passes) else []
     if any(quantity(one) is not MBF for one in study.passes):
-        told.append(
-            "Where signal cannot be told as contrast, there is no blood flow: the upslope index stands in its place."
-        )
+        told.append("Where blood flow cannot be had, the upslope index stands in its place; the remarks say why.")
     texts = "".join(f'<p class="soft">{escape(text)}</p>' for text in told)
     return f'<section class="card"><h2>All myocardium</h2><div class="ways">{"".join(tiles)}</div>{texts}</section>'
 
 
-def _tile(one: PassResult) -> str:
+def _tile(one: PassResult, comparable: bool) -> str:
     what = quantity(one)
-    mean, spread = HEALTHY.get(one.kind, (None, None))
-    told = f"Healthy volunteers: {mean:.2f} \u00b1 {spread:.2f}" if what is MBF and mean else "Relative: not a flow"
+    mean, spread = HEALTHY[one.kind]
+    told = [f"Healthy volunteers: {mean:.2f} \u00b1 {spread:.2f}"] * comparable
+    told = told if what is MBF else [_no_flow(one)]
     ratio = decimal(one.whole.ratio if one.whole else None, 2)
     return _way(
         f"{one.kind.capitalize()}: {what.name.lower()}",
         decimal(what.of(one.whole), what.places),
         what.unit,
-        told,
+        *told,
         f"Endo / epi {ratio}",
     )
+
+
+def _no_flow(one: PassResult) -> str:
+    """Why the index stands in the place of flow: values are relative, or the blood cannot be believed."""
+    return "Relative: not a flow" if one.unit != GADOLINIUM else "Not a flow: the blood does not tell one"
 
 
 def _way(name: str, value: str, unit: str, *lines: str) -> str:
@@ -136,7 +143,7 @@ def _bullseyes(study: PerfusionStudy) -> str:
 
 def _curves(one: PassResult) -> str:
     source = f"The input function is taken from: {one.aif.source}."
-    relative = "" if quantity(one) is MBF else " Contrast is told only relative to each pixel's sensitivity."
+    relative = "" if one.unit == GADOLINIUM else " Contrast is told only relative to each pixel's sensitivity."
     return (
         f'<section class="card"><h2>Contrast over time, {one.kind}</h2><div class="pair even">'
         f"<div>{blood_svg(one)}</div><div>{muscle_svg(one)}</div></div>"
