@@ -9,8 +9,8 @@ from monai.bundle import ConfigWorkflow
 
 from CardiacAILib.engines import FramePreprocessing, load_model, open_engine
 from CardiacAILib.errors import ModelError
+from CardiacAILib.images.sequence_file import write_sequence
 from CardiacAILib.images.volume import Volume
-from CardiacAILib.images.writer import write_volume
 from CardiacAILib.perfusion.concentration import relative
 from CardiacAILib.perfusion.first_pass import frames, pixel_spacing
 from CardiacAILib.perfusion.network import film
@@ -66,7 +66,7 @@ def series(tmp_path_factory):
     volume = perfusion_phantom(levels=("mid",), frames=30, heart_rate=60, pixel=1.5).first_pass.slices[0]
     cut = Volume(volume.array[..., 10:120], volume.spacing, frame_times=volume.frame_times)
     root = tmp_path_factory.mktemp("dataset")
-    write_volume(cut, root / "slice.seq.nrrd")
+    write_sequence(cut, root / "slice.seq.nrrd")
     (root / "datalist.json").write_text(
         json.dumps([{"image": "slice.seq.nrrd", "center": [70, 76], "arrival": ARRIVAL}])
     )

@@ -1,5 +1,6 @@
 """Training of the perfusion network: what it is shown is a first pass, and labels lie where its contrast passes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,8 @@ def test_contrast_passes_right_heart_left_heart_muscle(sources):
     for number in range(12):
         rng = np.random.default_rng(number)
         scan = random_scan(rng, unit=GADOLINIUM)
+        # Well fed muscle on fine pixels: of the RV's blood little is seen in it.
+        scan = replace(scan, flow=3.0, how=replace(scan.how, acquired=1.2, pixel=1.2, noise=0.002))
         series = taken(sources[number % len(sources)], scan, rng, CHANCE)
         place = np.rint(np.arange(series.frames.shape[1]) * series.pixel).astype(int).clip(max=207)
         labels = series.anatomy.labels[np.ix_(place, place)]
@@ -60,8 +63,9 @@ def test_contrast_passes_right_heart_left_heart_muscle(sources):
         if not all(mask.sum() > 20 for mask in inside.values()):
             continue
         curves = {key: series.frames[:, mask].mean(axis=1) for key, mask in inside.items()}
-        half = {key: series.times[np.argmax(curve > 0.5 * curve.max())] for key, curve in curves.items()}
-        assert half["RV"] < half["LV"] <= half["MYO"] + 1e-9
+        still = np.hypot(*series.shifts.T) < 2.0  # where the heart is aside, labels are not its
+        peak = {key: series.times[still][curve[still].argmax()] for key, curve in curves.items()}
+        assert peak["RV"] < peak["LV"] <= peak["MYO"]
         assert curves["LV"].max() > curves["MYO"].max()
 
 

@@ -192,7 +192,7 @@ def _measured(
     with steps.timed("segments"):
         result = divided(bare, parts)
     flags = (
-        *(Flag(r.code, r.severity, f"{kind.capitalize()}: {r.message}") for r in (*given.remarks, *told)),
+        *(Flag(flag.code, flag.severity, f"{kind.capitalize()}: {flag.message}") for flag in (*given.remarks, *told)),
         *quality.of_slices({name: (*one.remarks, *one.doubts) for name, one in zip(names, seen, strict=True)}),
         *quality.check_slices(result, limits),
         *quality.check_flow(result, {one.name: one.converged for one in seen}),

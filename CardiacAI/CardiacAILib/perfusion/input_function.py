@@ -274,7 +274,7 @@ def _flags(values: np.ndarray, top: int, height: float, unit: str, seen: bool) -
         low = height < PEAKS[0]
         why = "blood's signal is saturated, or the unit is wrong" if low else "the unit is wrong"
         text = f"The input function peaks at {height:.1f} mmol/L, where {PEAKS[0]:g} to {PEAKS[1]:g} is usual: {why}."
-        flags.append(Flag("aif_low" if low else "aif_high", "warning", text))
+        flags.append(Flag("aif_low", "warning", text) if low else Flag("aif_high", "warning", text))
     if not seen:
         text = "The series ends before recirculation begins; the first pass is taken to last to its end."
         flags.append(Flag("first_pass_short", "note", text))
