@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--precision",
         default="f32",
         choices=("f32", "bf16"),
-        help="f32 is the reference; bf16 is faster where the processor has it (of mass: the cine network alone)",
+        help="f32 is the reference; bf16 is faster where the processor has it (the cine network alone)",
     )
     job.add_argument(
         "--accept-license", action="store_true", help="accept the terms of the model's weights (remembered)"

@@ -133,7 +133,7 @@ class Jobs:
             study = analyse(
                 passes["rest"],
                 passes["stress"],
-                self._open(command, command["model"], command["precision"]),
+                self._open(command, command["model"], "f32"),  # others were measured for the cine network alone
                 model=command["flow_model"],
                 hematocrit=command["hematocrit"],
                 progress=progress,

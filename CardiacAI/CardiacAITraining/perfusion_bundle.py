@@ -36,6 +36,7 @@ class FilmInputd:
 
     def __call__(self, data: dict) -> dict:
         import torch
+
         from CardiacAILib.perfusion.reader import read_first_pass
 
         path = Path(data["image"])
