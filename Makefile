@@ -11,8 +11,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/.demo
 	CARDIACAI_HOME=$(CURDIR)/demo/.terms $(BIN)/cardiacai demo --output demo --accept-license
 
+# Two files at a time: what a file shares stays in one process.
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check CardiacAI CardiacAISegment CardiacAIMass CardiacAIPerfusion Testing

@@ -276,6 +276,7 @@ def test_wrong_use_is_told(files, tmp_path, capsys, words, code, said):
 
 def test_terms_and_models(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(perfusion_commands, "engine_of", commands.engine_of)
+    monkeypatch.setenv("CARDIACAI_HOME", str(tmp_path / "home"))  # where nobody has accepted anything yet
     assert run(*both(files), "-o", tmp_path, "--model", "cine_short_axis") == 7
     assert run(*both(files), "-o", tmp_path, "--model", tmp_path / "none") == 5
 
