@@ -2,17 +2,20 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from study_helpers import fake_engine
 
-from CardiacAILib import commands, perfusion_commands
+from CardiacAILib import perfusion_commands
 from CardiacAILib.cli import main
 from CardiacAILib.images.reader import read_file, read_volume
 from CardiacAILib.images.sequence_file import write_sequence
@@ -274,11 +277,16 @@ def test_wrong_use_is_told(files, tmp_path, capsys, words, code, said):
     assert not (tmp_path / "out").exists()
 
 
-def test_terms_and_models(files, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(perfusion_commands, "engine_of", commands.engine_of)
-    monkeypatch.setenv("CARDIACAI_HOME", str(tmp_path / "home"))  # where nobody has accepted anything yet
-    assert run(*both(files), "-o", tmp_path, "--model", "cine_short_axis") == 7
-    assert run(*both(files), "-o", tmp_path, "--model", tmp_path / "none") == 5
+def test_terms_and_models(files, tmp_path):
+    """In a process of its own, with a home where nobody has accepted anything yet."""
+    library = Path(perfusion_commands.__file__).parents[1]
+    environment = os.environ | {"CARDIACAI_HOME": str(tmp_path / "home"), "PYTHONPATH": str(library)}
+    command = [sys.executable, "-m", "CardiacAILib.cli", "perfusion", *map(str, both(files)), "-o", str(tmp_path / "o")]
+    codes = {
+        model: subprocess.run([*command, "--model", str(model)], env=environment, capture_output=True).returncode
+        for model in ("cine_short_axis", tmp_path / "none")
+    }
+    assert list(codes.values()) == [7, 5]
 
 
 # Demo, and the file of a series
