@@ -1,5 +1,14 @@
 """How MONAI runs a model folder whose one transform is CardiacAI's own: the part of inference.json that is the same."""
 
+#: MONAI's handler that puts the bundle's weights into its network.
+LOAD_WEIGHTS = {
+    "_target_": "CheckpointLoader",
+    "load_path": "$@bundle_root + '/models/model.pt'",
+    "load_dict": {"model": "@network"},
+    "map_location": "@device",
+    "strict": True,
+}
+
 
 def workflow(network_def: dict, transform: dict, told_beside: list[str] | None = None) -> dict:
     """inference.json for `python -m monai.bundle run --config_file configs/inference.json --dataset_dir ...`.
@@ -38,15 +47,7 @@ def workflow(network_def: dict, transform: dict, told_beside: list[str] | None =
             "_target_": "Compose",
             "transforms": [{"_target_": "CardiacAITraining.mass_bundle.SaveAnswerd", "folder": "@output_dir"}],
         },
-        "handlers": [
-            {
-                "_target_": "CheckpointLoader",
-                "load_path": "$@bundle_root + '/models/model.pt'",
-                "load_dict": {"model": "@network"},
-                "map_location": "@device",
-                "strict": True,
-            }
-        ],
+        "handlers": [LOAD_WEIGHTS],
         "evaluator": {
             "_target_": "SupervisedEvaluator",
             "device": "@device",

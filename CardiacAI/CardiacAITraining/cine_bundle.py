@@ -3,6 +3,8 @@
 from CardiacAILib.engines.model import UPRIGHT
 from CardiacAILib.labels import BACKGROUND, STRUCTURES
 
+from .bundle_workflow import LOAD_WEIGHTS
+
 #: The largest model folder that may be shipped (design decision 2).
 MAX_BYTES = 8_000_000
 
@@ -80,15 +82,7 @@ def inference(network_def: dict, preprocessing: dict) -> dict:
                 },
             ],
         },
-        "handlers": [
-            {
-                "_target_": "CheckpointLoader",
-                "load_path": "$@bundle_root + '/models/model.pt'",
-                "load_dict": {"model": "@network"},
-                "map_location": "@device",
-                "strict": True,
-            }
-        ],
+        "handlers": [LOAD_WEIGHTS],
         "evaluator": {
             "_target_": "SupervisedEvaluator",
             "device": "@device",

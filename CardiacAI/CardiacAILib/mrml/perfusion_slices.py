@@ -10,6 +10,7 @@ import numpy as np
 from ..images.cine import Cine
 from ..images.volume import Volume
 from ..labels import MYO
+from ..perfusion.first_pass import patient_mm
 from ..sectors import NAMES, TERRITORIES, TERRITORY_COLORS, Point
 from .segmentations import labels_to_segmentation
 from .sequences import browse, browser_of, cine_to_sequence, fill_sequence, nodes_of, proxy_of
@@ -130,9 +131,7 @@ def placed_insertions(markups_node, one: SliceFlow) -> tuple[Point, Point] | Non
 
 def in_patient(volume: Volume, point: Point) -> np.ndarray:
     """RAS millimetres of a (row, column) of a slice."""
-    row, column = point
-    index = np.array([column, row, 0.0]) * np.asarray(volume.spacing)
-    return np.array([-1.0, -1.0, 1.0]) * (np.asarray(volume.origin) + np.asarray(volume.direction) @ index)
+    return np.array([-1.0, -1.0, 1.0]) * patient_mm(volume, *point)
 
 
 def _in_slice(volume: Volume, ras: np.ndarray) -> Point:

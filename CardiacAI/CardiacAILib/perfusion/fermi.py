@@ -2,8 +2,8 @@
 
 What is left of a bolus in the muscle is described, not explained: 1 / (1 + exp(rate (t - shoulder))), scaled to 1 at
 time 0. Its height times the density is flow. Only the first pass is looked at, for the shape has no interstitium that
-keeps gadolinium and gives it back. That is also its bias: muscle that follows the exchange model reads right below
-1 mL/min/g, and 2.2 where 2.8 is true.
+keeps gadolinium and gives it back. That is also its bias: muscle that follows the exchange model reads far too low
+above 1.5 mL/min/g (`cardiacai-perfusion-bias`).
 """
 
 import numpy as np

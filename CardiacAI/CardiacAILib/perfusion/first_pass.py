@@ -51,6 +51,12 @@ def frames(volume: Volume) -> np.ndarray:
     return volume.array[:, 0]
 
 
+def patient_mm(volume: Volume, row: float, column: float) -> np.ndarray:
+    """(3,) LPS mm of a place, in pixels, on a slice."""
+    steps = np.array([column, row, 0.0]) * volume.spacing
+    return np.asarray(volume.origin) + np.asarray(volume.direction) @ steps
+
+
 def pixel_spacing(volume: Volume) -> tuple[float, float]:
     """(row, column) mm."""
     return volume.spacing[1], volume.spacing[0]

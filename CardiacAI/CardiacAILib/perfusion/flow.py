@@ -103,9 +103,10 @@ def _beside(spilled: np.ndarray, curves: np.ndarray) -> np.ndarray:
     """(t, t) by which curves are weighted so that blood spilled into them counts little.
 
     A scanner's point spread and ringing carry some blood of the chambers into every pixel of muscle, the RV's before
-    the muscle's own comes: half a percent of it makes muscle seem to fill early, and flow too low by a tenth at 2.4 and
-    by a third at 4 mL/min/g. How much is spilled is unknown, so it is one more source of error, `SPILLED` of the blood
-    in size, beside noise: directions in which it can lie weigh less, the more so the less noise there is.
+    the muscle's own comes: half a percent of it makes muscle seem to fill early, and high flow too low
+    (`cardiacai-perfusion-bias` has it with and without). How much is spilled is unknown, so it is one more source of
+    error, `SPILLED` of the blood in size, beside noise: directions in which it can lie weigh less, the more so the less
+    noise there is.
     """
     noise = np.median(np.abs(np.diff(curves, 2, axis=1))) / 0.6745 / 6**0.5  # second differences: variance times 6
     directions, sizes, _ = np.linalg.svd((SPILLED * spilled).T, full_matrices=False)

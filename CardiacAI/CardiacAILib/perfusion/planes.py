@@ -13,7 +13,7 @@ import numpy as np
 from ..images.volume import Volume
 from ..labels import LV, MYO
 from ..sectors import BIN, DRAWN_WALL_PIXELS, LARGEST_GAP, LEVELS, NO_WALL_PIXELS, Frame
-from .first_pass import pixel_spacing
+from .first_pass import patient_mm, pixel_spacing
 
 #: Cosine of the angle between two slices from which on they are short-axis slices of one heart (35 degrees).
 PARALLEL = 0.82
@@ -234,5 +234,4 @@ def _middle(volume: Volume) -> np.ndarray:
     """Patient mm of the LV's middle, of the picture's where there is none."""
     points = np.argwhere(np.isin(volume.array[0], (MYO.value, LV.value)))
     row, column = points.mean(axis=0) if len(points) else (np.array(volume.array.shape[1:]) - 1) / 2
-    axes = np.asarray(volume.direction)
-    return np.asarray(volume.origin) + axes[:, 1] * row * volume.spacing[1] + axes[:, 0] * column * volume.spacing[0]
+    return patient_mm(volume, row, column)

@@ -12,7 +12,7 @@ from ..flags import Flag
 from ..images.volume import Volume
 from ..inference import Progress
 from . import saturation
-from .first_pass import GADOLINIUM, SIGNAL, FirstPass, frames, pixel_spacing
+from .first_pass import GADOLINIUM, SIGNAL, FirstPass, frames, patient_mm, pixel_spacing
 
 #: One each slice: uint8 (rows, columns) of `labels.STRUCTURES`, drawn on the pictures corrected for motion, or None.
 Contours = Sequence[np.ndarray | None]
@@ -134,10 +134,8 @@ def _believable(one: Seen, unit: str) -> None:
 
 def _same_place(other: Seen, one: Seen) -> tuple[float, float]:
     """The heart's centre in one slice, from that of another: (row, column) mm from the first pixel."""
-    theirs, own = np.asarray(other.volume.direction), np.asarray(one.volume.direction)
-    row, column = other.heart.centre_mm
-    point = np.asarray(other.volume.origin) + theirs[:, 1] * row + theirs[:, 0] * column
-    column, row = (own.T @ (point - np.asarray(one.volume.origin)))[:2]
+    point = patient_mm(other.volume, *np.divide(other.heart.centre_mm, other.spacing))
+    column, row = (np.asarray(one.volume.direction).T @ (point - np.asarray(one.volume.origin)))[:2]
     size = [n * s for n, s in zip(one.volume.array.shape[2:], one.spacing, strict=True)]
     return float(np.clip(row, 0, size[0])), float(np.clip(column, 0, size[1]))
 
