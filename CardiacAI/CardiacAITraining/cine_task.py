@@ -1,12 +1,19 @@
-"""The cine network's training: slices at 1.5 mm in, RV, myocardium and LV cavity out."""
+"""The cine network's training: slices at 1.5 mm in, RV, myocardium and LV cavity out.
 
+A network may learn from a larger one beside the experts' labels (distillation; Hinton et al. 2015, arXiv 1503.02531): the
+recipe's [teacher] table names its model folder.
+"""
+
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from monai.losses import DiceCELoss
 from monai.networks.nets import BasicUNet
 
+from CardiacAILib.engines import load_model
 from CardiacAILib.phantom import random_phantom
 
 from .acdc import Case, list_cases
@@ -20,6 +27,7 @@ class CineTask:
         self.config = config
         # The loss follows the seeds: cross-entropy with Dice, over the batch so that slices without a heart count too.
         self._loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+        self._teacher = None
 
     def network(self) -> torch.nn.Module:
         return BasicUNet(**network_arguments(self.config))
@@ -31,18 +39,56 @@ class CineTask:
         config = self.config
         real, phantoms = load_slices(used, config), phantom_slices(config)
         self._held = load_slices(held, config) if held else None
+        if "teacher" in config:
+            self._teacher = open_teacher(config["teacher"]["model"], held)
         self._sampler = Sampler(real, phantoms, config["sampling"] | config["input"] | config["data"], generator)
         return f"{len(real)} real and {len(phantoms)} synthetic slices"
 
     def batch(self) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         images, labels = self._sampler.batch(self.config["optimiser"]["batch"])
-        return (images,), labels
+        return (images,), labels if self._teacher is None else torch.cat([labels, self._taught(images)], dim=1)
 
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return self._loss(logits.float(), labels)
+    def loss(self, logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """truth: labels (n, 1, h, w), and behind them in the second dimension what a teacher thinks of each class."""
+        logits = logits.float()
+        experts = self._loss(logits, truth[:, :1])
+        if self._teacher is None:
+            return experts
+        t, heat = self.config["teacher"], self.config["teacher"]["temperature"]
+        # per pixel, and times the temperature squared, so that the share means the same at any temperature
+        taught = F.kl_div((logits / heat).log_softmax(1), truth[:, 1:], reduction="none").sum(1).mean() * heat**2
+        return (1 - t["share"]) * experts + t["share"] * taught
+
+    @torch.no_grad()
+    def _taught(self, images: torch.Tensor) -> torch.Tensor:
+        """The teacher's probabilities (n, classes, h, w), softened."""
+        device = next(self._teacher.parameters()).device
+        images = images.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config["optimiser"]["autocast"]):
+            logits = self._teacher(images)
+        return (logits.float() / self.config["teacher"]["temperature"]).softmax(1).cpu()
 
     def judge(self, network: torch.nn.Module, device: torch.device) -> str:
         return f"held-out Dice RV MYO LV {holdout_dice(network, self._held, self.config, device)}"
+
+
+def open_teacher(name_or_folder: str, held: list[Case]) -> torch.nn.Module:
+    """The network of a model folder, in evaluation. Raises ValueError where it saw a patient that is held out now."""
+    from monai.bundle import ConfigParser
+
+    model = load_model(name_or_folder)
+    seen = {case.patient for case in held} & set(model.metadata["training"]["trained_on"])
+    if seen:
+        raise ValueError(
+            f"The teacher {name_or_folder} was trained on {', '.join(sorted(seen))}, whom this run holds out. Take the "
+            "model folder of a stage that held them out too."
+        )
+    definition = json.loads((model.folder / "configs" / "inference.json").read_text())["network_def"]
+    network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")
+    weights = torch.load(model.folder / "models" / "model.pt", weights_only=True)
+    network.load_state_dict({key: value.float() for key, value in weights.items()})
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return network.eval().to(device, memory_format=torch.channels_last)
 
 
 def network_arguments(config: dict) -> dict:
