@@ -1,7 +1,7 @@
 """The cine network's training: slices at 1.5 mm in, RV, myocardium and LV cavity out.
 
-A network may learn from a larger one beside the experts' labels (distillation; Hinton et al. 2015, arXiv 1503.02531): the
-recipe's [teacher] table names its model folder.
+A network may learn from a larger one beside the experts' labels (distillation; Hinton et al. 2015, arXiv 1503.02531):
+the recipe's [teacher] table names its model folder.
 """
 
 import json

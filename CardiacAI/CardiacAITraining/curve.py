@@ -1,0 +1,146 @@
+"""python -m CardiacAITraining.curve: accuracy against time of cine networks, all judged on the same held-out patients.
+
+A point is MODEL[:WAY]. WAY: f32 (the default) or bf16, OpenVINO's precisions; mirrored, the mean of the logits of a
+slice and of its mirror image; or a file of `CardiacAITraining.quantise`, 8-bit integers. Time is that of the job a user
+waits for, `segment` of ten slices of 256 x 256 with the model loaded, and of every point in the same run.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from CardiacAILib.engines import load_model, open_engine
+from CardiacAILib.images.reader import read_volume
+from CardiacAILib.images.writer import atomic_path
+from CardiacAILib.segment import segment
+
+from . import protocol
+from .acdc import list_cases
+from .bench import SHAPE, median_seconds, write_image
+from .evaluate import evaluate_case
+from .protocol import Bootstrap
+
+STRUCTURE_KEYS = ("RV", "MYO", "LV")
+
+
+class Mirrored:
+    """An engine that looks twice."""
+
+    def __init__(self, engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str):
+        return getattr(self._engine, name)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """See `Engine.run`."""
+        return (self._engine.run(images) + self._engine.run(images[..., ::-1])[..., ::-1]) / 2
+
+
+class Integers:
+    """An engine that computes with another file's network, in 8-bit integers where that has them."""
+
+    def __init__(self, engine, file: Path) -> None:
+        from CardiacAILib.engines.openvino_engine import import_openvino
+
+        self._engine, self._openvino = engine, import_openvino()
+        self._core, self._file, self._queues = self._openvino.Core(), file, {}
+
+    def __getattr__(self, name: str):
+        return getattr(self._engine, name)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """See `Engine.run`."""
+        size = images.shape[2:]
+        if size not in self._queues:
+            network = self._core.read_model(self._file)
+            network.reshape({network.inputs[0].any_name: [1, 1, *size]})
+            hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
+            self._queues[size] = self._openvino.AsyncInferQueue(self._core.compile_model(network, "CPU", hints))
+        queue, answers = self._queues[size], [None] * len(images)
+
+        def keep(request, index: int) -> None:
+            answers[index] = request.get_output_tensor().data.copy()
+
+        queue.set_callback(keep)
+        for index in range(len(images)):
+            queue.start_async({0: np.ascontiguousarray(images[index : index + 1], np.float32)}, index)
+        queue.wait_all()
+        return np.concatenate(answers)
+
+
+def open_way(model, way: str):
+    """The engine of a point. Raises EngineError for a way that is not there."""
+    if way.endswith(".xml"):
+        return Integers(open_engine(model, "openvino"), Path(way))
+    if way == "mirrored":
+        return Mirrored(open_engine(model, "openvino"))
+    return open_engine(model, "openvino", way)
+
+
+def point(model, way: str, cases: list, image: Path, repeats: int) -> dict:
+    """One point: JSON values. dice: mean of the three structures over stacks, with its 95 % patient bootstrap."""
+    engine = open_way(model, way)
+    volume = read_volume(image)
+    seconds = median_seconds(lambda: segment(volume, engine), repeats)
+    records = [evaluate_case(case, engine) for case in cases]
+    dice = np.array([np.mean([record[f"{key}_dice"] for key in STRUCTURE_KEYS]) for record in records])
+    found = Bootstrap([record["patient"] for record in records]).interval(lambda w: w @ dice / w.sum(axis=1))
+    training = model.metadata["training"]
+    weights = json.loads((model.folder / "configs" / "inference.json").read_text())["network_def"]
+    return {
+        "name": f"{training['config']['name']}" + {"f32": "", "bf16": ", bf16"}.get(way, ", mirrored too"),
+        "precision": "int8" if way.endswith(".xml") else "f32" if way == "mirrored" else way,
+        "widths": weights.get("features"),
+        "weights_millions": round(parameters(model) / 1e6, 3),
+        "seconds": round(seconds, 4),
+        "dice": {"mean": found["value"], "low": found["low"], "high": found["high"]},
+        "by_structure": {key: round(float(np.mean([r[f"{key}_dice"] for r in records])), 4) for key in STRUCTURE_KEYS},
+        "steps": training["steps"],
+        "taught_by": training["config"].get("teacher", {}).get("model"),
+    }
+
+
+def parameters(model) -> int:
+    """Numbers in the network's weights."""
+    import torch
+
+    return sum(v.numel() for v in torch.load(model.folder / "models" / "model.pt", weights_only=True).values())
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m CardiacAITraining.curve", description=__doc__)
+    parser.add_argument("data", type=Path, help="ACDC folder with patients.csv and training/")
+    parser.add_argument("points", nargs="+", metavar="MODEL[:WAY]")
+    parser.add_argument("--shipped", help="the point, as given, whose network and precision the shipped one has")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    asked = []
+    for text in arguments.points:
+        name, _, way = text.partition(":")
+        asked.append((text, load_model(name), way or "f32"))
+    held = {tuple(sorted(model.metadata["training"]["held_out"])) for _, model, _ in asked}
+    if len(held) > 1 or held == {()}:
+        parser.error("These networks did not hold the same patients out, so their figures cannot stand side by side.")
+    cases = [case for case in list_cases(arguments.data) if case.patient in held.copy().pop()]
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "stack.nii.gz"
+        write_image(image)
+        points = [
+            point(model, way, cases, image, arguments.repeats) | {"shipped": text == arguments.shipped}
+            for text, model, way in asked
+        ]
+    made = {"split": "holdout", "patients": sorted({case.patient for case in cases}), "stack": list(SHAPE)}
+    with atomic_path(arguments.out) as path:
+        path.write_text(json.dumps({"points": points, **made, **protocol.made()}, indent=1) + "\n")
+    for one in points:
+        print(f"{one['name']:40} {one['precision']:5} {one['seconds']:.3f} s  Dice {one['dice']['mean']:.4f}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

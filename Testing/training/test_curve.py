@@ -1,0 +1,69 @@
+"""Accuracy against time: the ways of asking a network, and that points are comparable."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from CardiacAILib.engines import load_model, open_engine
+from CardiacAITraining import curve
+from CardiacAITraining.bundle import write_sums
+
+
+def test_looking_twice_gives_a_mirrored_answer_to_a_mirrored_slice(probe_folder):
+    engine = curve.Mirrored(open_engine(load_model(probe_folder), "numpy"))
+    images = np.random.default_rng(0).random((2, 1, 32, 32), np.float32)
+    answers, mirrored = engine.run(images), engine.run(images[..., ::-1])
+    np.testing.assert_allclose(mirrored[..., ::-1], answers, rtol=1e-5, atol=1e-5)
+    assert not np.allclose(open_engine(load_model(probe_folder), "numpy").run(images), answers, atol=1e-3)
+
+
+def test_another_files_network_is_run_at_any_size(probe_folder, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    model = load_model(probe_folder)
+    openvino.save_model(openvino.Core().read_model(model=model.network, weights=b""), tmp_path / "same.xml")
+    engine, other = open_engine(model, "numpy"), curve.open_way(model, str(tmp_path / "same.xml"))
+    for side in (32, 48):
+        images = np.random.default_rng(0).random((3, 1, side, 32), np.float32)
+        np.testing.assert_allclose(other.run(images), engine.run(images), rtol=2e-2, atol=2e-2)  # weights in half there
+
+
+def model_that_held_out(probe_folder, folder, patients):
+    shutil.copytree(probe_folder, folder)
+    path = folder / "configs" / "metadata.json"
+    training = {"held_out": patients, "trained_on": [], "steps": 7, "config": {"name": "probe"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"training": training}))
+    write_sums(folder)
+    return folder
+
+
+def test_networks_that_held_other_patients_out_are_not_put_side_by_side(probe_folder, tmp_path, data, capsys):
+    one = model_that_held_out(probe_folder, tmp_path / "one", ["patient001"])
+    other = model_that_held_out(probe_folder, tmp_path / "other", ["patient002"])
+    with pytest.raises(SystemExit):
+        curve.main([str(data), str(one), str(other), "-o", str(tmp_path / "curve.json")])
+    assert "same patients" in capsys.readouterr().err
+    assert not (tmp_path / "curve.json").exists()
+
+
+def test_a_point_is_judged_on_the_patients_held_out_and_timed(probe_folder, tmp_path, data, monkeypatch):
+    monkeypatch.setattr(curve, "segment", lambda volume, engine: None)  # the probe finds no heart
+    model = model_that_held_out(probe_folder, tmp_path / "model", ["patient002"])
+    out = tmp_path / "curve.json"
+    assert curve.main([str(data), f"{model}:mirrored", "--repeats", "1", "-o", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["patients"] == ["patient002"]
+    (point,) = found["points"]
+    assert point["steps"] == 7 and not point["shipped"]
+    assert 0 <= point["dice"]["low"] <= point["dice"]["mean"] <= point["dice"]["high"] <= 1
+    assert point["weights_millions"] == pytest.approx(
+        sum(
+            p.size
+            for node in open_engine(load_model(model), "numpy")._graph.nodes
+            for p in (node.weight, node.bias)
+            if p is not None
+        )
+        / 1e6,
+        abs=1e-3,
+    )
