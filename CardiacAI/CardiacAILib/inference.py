@@ -18,7 +18,7 @@ from .images.check import check_image, require_grey_levels
 from .images.grid import Grid
 from .images.stack import ShortAxisStack, cine_stack, short_axis_stack
 from .images.volume import Volume
-from .labels import BACKGROUND
+from .labels import BACKGROUND, STRUCTURES
 
 Progress = Callable[[float, str], None]
 """progress(fraction 0..1, what is being done); raising `errors.Cancelled` from it stops the job between two slices."""
@@ -36,13 +36,29 @@ CINE_MARGIN = 18.0
 #: phases the heart moves more from one to the next than noise does.
 NEIGHBOUR_SHARE, FEWEST_SMOOTHED = 0.1, 20
 
+#: `labels` in the metadata of a network whose labels are the library's own.
+_LABELS = {str(BACKGROUND): "background"} | {str(s.value): s.name for s in STRUCTURES}
+
+
+def require_ventricles(model) -> None:
+    """Raises ModelError for a network that draws something else than RV, myocardium and LV cavity: its labels would
+    be measured as those."""
+    drawn = model.metadata.get("labels", _LABELS)
+    if drawn != _LABELS:
+        words = ", ".join(str(name) for value, name in drawn.items() if value != str(BACKGROUND))
+        raise ModelError(
+            f"{model.name} draws {words}, from which no volumes can be measured. Choose a cine network, such as "
+            "cine_short_axis; cardiacai-evaluate measures how well this one draws."
+        )
+
 
 def look(
     volume: Volume, engine, *, slice_axis: str | None = None, progress: Progress = lambda fraction, text: None
 ) -> tuple[ShortAxisStack, Grid, np.ndarray]:
     """What the network sees: the stack, its window about the heart, and class probabilities there.
 
-    The part of `segment` before any decision; evaluation uses it too. Parameters and errors are those of `segment`.
+    The part of `segment` before any decision; evaluation uses it too, for networks of other labels as well (a network
+    of one output gives two classes). Parameters and errors are those of `segment`.
     """
     stack = _checked(short_axis_stack, volume, slice_axis, engine.model)
     progress(0.0, "finding the heart")
@@ -94,7 +110,7 @@ def find_heart(stack: ShortAxisStack, engine) -> tuple[float, float]:
     chosen = np.unique(np.linspace(0.2 * (count - 1), 0.8 * (count - 1), LOCATING_SLICES).round().astype(int))
     slices = whole.sample(stack.pixels[chosen])
     slices = normalise(slices, grey_scale(slices, preprocessing.percentiles))
-    seen = np.mean(1 - softmax(engine.run(slices[:, None]))[:, 0], axis=0)
+    seen = np.mean(1 - class_probabilities(engine.run(slices[:, None]))[:, 0], axis=0)
 
     components, _ = ndimage.label(seen > 0.3)
     weight = ndimage.sum_labels(seen, components, np.arange(1, components.max() + 1))
@@ -123,7 +139,7 @@ def window_probabilities(
     for first in range(0, len(slices), engine.batch):
         some = slices[first : first + engine.batch, None]
         progress((first + 1) / (len(slices) + 2), f"slice {first + len(some)} of {len(slices)}")
-        found.append(softmax(engine.run(some)))
+        found.append(class_probabilities(engine.run(some)))
     return np.concatenate(found)
 
 
@@ -145,6 +161,17 @@ def normalise(pixels: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
     """Intensities between two values to 0..1 (MONAI: ScaleIntensityRange)."""
     low, high = scale
     return np.clip((pixels - low) / ((high - low) or 1.0), 0, 1).astype(np.float32)
+
+
+def class_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Logits (n, classes, h, w) -> probabilities of the same shape; of one output -> (n, 2, h, w), background first.
+
+    The one output of a network trained with binary cross-entropy is the logit of its class: sigmoid(x) is the softmax
+    over (0, x).
+    """
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    return softmax(logits)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from .inference import (
     grey_scale,
     look,
     look_at_cine,
+    require_ventricles,
     to_labels,
     window_probabilities,
 )
@@ -51,9 +52,11 @@ def segment(
     """Segments RV, LV myocardium and LV cavity of one phase.
 
     volume: 3D, any voxel order and orientation. engine: from `engines.open_engine`. slice_axis: "i", "j" or "k" where
-    the spacing does not tell. Raises InputError when the image is no short-axis stack or shows no heart.
+    the spacing does not tell. Raises InputError when the image is no short-axis stack or shows no heart; ModelError for
+    a model that draws other things.
     """
     started = time.perf_counter()
+    require_ventricles(engine.model)
     stack, window, probabilities = look(volume, engine, slice_axis=slice_axis, progress=progress)
     found = to_labels(probabilities, window)
     labels = anatomy.correct(found)
@@ -84,6 +87,7 @@ def segment_cine(
     Neighbouring phases are blended (`inference.blended`). Memory beyond cine and labels is that of three phases.
     """
     started = time.perf_counter()
+    require_ventricles(engine.model)
     count = len(volume.array)
     stack, window = look_at_cine(volume, engine, slice_axis, progress)
     labels, remarks, volumes = np.zeros(volume.array.shape, np.uint8), [()] * count, [0] * count

@@ -1,47 +1,122 @@
-"""The ACDC data set on disk: patients.csv with its split, images and expert labels (Bernard et al., TMI 2018)."""
+"""The ACDC data set on disk (Bernard et al., TMI 2018): our folder with patients.csv and a split, or as downloaded."""
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
 
-from CardiacAILib.images.reader import read_file
-from CardiacAILib.images.volume import Volume
+from .cases import Case, Layout, is_acdc
 
+__all__ = ["Case", "list_cases", "read_download", "read_table"]
 
-@dataclass(frozen=True)
-class Case:
-    """One phase of one patient. phase: "ED" or "ES". split: "train" or "validation". fold: -1 where in none."""
-
-    patient: str
-    group: str
-    phase: str
-    split: str
-    fold: int
-    image_path: Path
-    labels_path: Path
-
-    def load(self) -> tuple[Volume, Volume]:
-        """Image and labels (uint8, the values of `CardiacAILib.labels`) on the native grid. Raises InputError."""
-        return read_file(self.image_path), read_file(self.labels_path)
+PHASES = ("ED", "ES")
+_COLUMNS = ("patient", "group", "ed_frame", "es_frame", "split")
+_SPLITS = ("train", "validation")
 
 
 def list_cases(root: Path, folds: int = 5, everyone: bool = False) -> list[Case]:
     """Every phase named in patients.csv below root. Folds are dealt round the patients of each group, in file order.
 
     The validation patients are in no fold; with everyone they are the last one, so that the network which holds it out
-    has seen the training patients and nobody else.
+    has seen the training patients and nobody else. Nothing is checked: see `data_sets.open_data`.
     """
     cases, dealt = [], {}
-    with open(Path(root) / "patients.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            patient, group, split = row["patient"], row["group"], row["split"]
-            fold = folds - 1 if everyone else -1
-            if split == "train":
-                fold = dealt.get(group, 0) % (folds - everyone)
-                dealt[group] = dealt.get(group, 0) + 1
-            for phase in ("ED", "ES"):
-                stem = f"{patient}_frame{int(row[f'{phase.lower()}_frame']):02d}"
-                folder = Path(root) / "training" / patient
-                image, labels = folder / f"{stem}.nii.gz", folder / f"{stem}_gt.nii.gz"
-                cases.append(Case(patient, group, phase, split, fold, image, labels))
+    rows = _rows(Path(root) / "patients.csv")
+    name = "ACDC" if is_acdc(row["patient"] for row in rows) else Path(root).resolve().name
+    for row in rows:
+        patient, group, split = row["patient"], row["group"], row["split"]
+        fold = folds - 1 if everyone else -1
+        if split == "train":
+            fold = dealt.get(group, 0) % (folds - everyone)
+            dealt[group] = dealt.get(group, 0) + 1
+        for phase in PHASES:
+            frame = int(row[f"{phase.lower()}_frame"])
+            image, labels = _files(Path(root) / "training" / patient, patient, frame)
+            cases.append(Case(patient, group, phase, split, fold, image, labels, data_set=name))
     return cases
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def _files(folder: Path, patient: str, frame: int) -> tuple[Path, Path]:
+    stem = f"{patient}_frame{frame:02d}"
+    image, labels = (folder / f"{name}.nii.gz" for name in (stem, f"{stem}_gt"))
+    unpacked = [path.with_suffix("") for path in (image, labels)]
+    image, labels = (
+        plain if plain.is_file() and not path.exists() else path
+        for path, plain in zip((image, labels), unpacked, strict=True)
+    )
+    return image, labels
+
+
+def read_table(root: Path, folds: int, everyone: bool) -> Layout:
+    """Our folder: patients.csv with a split, and training/. What is wrong in the table is listed."""
+    layout = Layout("folder with patients.csv", root.resolve().name)
+    rows, seen = _rows(root / "patients.csv"), {}
+    missing = [column for column in _COLUMNS if not rows or column not in rows[0]]
+    if missing:
+        text = "has no patients" if not rows else f"lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}"
+        layout.problems.append(f"patients.csv: it {text}. It needs: {', '.join(_COLUMNS)}.")
+        return layout
+    for number, row in enumerate(rows, start=2):
+        place = f"patients.csv, line {number}"
+        if row["split"] not in _SPLITS:
+            layout.problems.append(f"{place}: the split '{row['split']}' is unknown. Write train or validation.")
+        for phase in PHASES:
+            frame = row[f"{phase.lower()}_frame"] or ""
+            if not frame.strip().isdigit():
+                layout.problems.append(
+                    f"{place}: {phase.lower()}_frame is '{frame}'. Write the frame's number in the file name."
+                )
+        if row["patient"] in seen:
+            first, split = seen[row["patient"]]
+            both = ", in both splits" if split != row["split"] else ""
+            layout.problems.append(
+                f"{place}: {row['patient']} stands in line {first} already{both}. Keep one of the two."
+            )
+        seen.setdefault(row["patient"], (number, row["split"]))
+    if not layout.problems:
+        layout.cases = list_cases(root, folds, everyone)
+        layout.name = layout.cases[0].data_set
+    return layout
+
+
+def read_download(root: Path) -> Layout:
+    """ACDC as its authors give it: patientXXX/ with Info.cfg, below root or below root/training. Frames count from 1.
+
+    The challenge's test patients (testing/) are left alone.
+    """
+    base = root / "training" if (root / "training").is_dir() else root
+    folders = [path for path in sorted(base.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    patients = [path for path in folders if (path / "Info.cfg").is_file() or any(path.glob("*_frame*_gt.nii*"))]
+    layout = Layout("ACDC as downloaded", "ACDC" if is_acdc(p.name for p in patients) else root.resolve().name)
+    if (root / "testing").is_dir() and base != root:
+        layout.remarks.append("testing/ is left alone: the challenge's test patients are not for training.")
+    for folder in patients:
+        told = _info(folder / "Info.cfg")
+        for phase in PHASES:
+            if not told.get(phase, "").isdigit():
+                text = "is missing" if not told else f"gives no frame for {phase}"
+                path = (folder / "Info.cfg").relative_to(root).as_posix()
+                layout.problems.append(f"{path}: it {text}. It needs lines such as 'ED: 1' and 'ES: 12'.")
+                if not told:
+                    break
+                continue
+            image, labels = _files(folder, folder.name, int(told[phase]))
+            group = told.get("Group", "")
+            layout.cases.append(Case(folder.name, group, phase, "train", -1, image, labels, data_set=layout.name))
+    return layout
+
+
+def is_download(root: Path) -> bool:
+    """Whether root, or training/ in it, holds patients' folders with Info.cfg."""
+    return any(True for base in (root / "training", root) for _ in base.glob("*/Info.cfg"))
+
+
+def _info(path: Path) -> dict[str, str]:
+    """Lines "key: value"; {} where the file is missing."""
+    if not path.is_file():
+        return {}
+    pairs = (line.partition(":") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}

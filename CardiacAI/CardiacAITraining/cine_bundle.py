@@ -12,9 +12,14 @@ MAX_BYTES = 8_000_000
 PUT_BACK = "$lambda x: monai.data.MetaTensor(x, meta=x.meta | {'affine': x.meta['original_affine']})"
 
 
-def described(network_def: dict, preprocessing: dict) -> dict:
-    """The part of metadata.json about what goes in and comes out. preprocessing: `spacing`, `size`, `percentiles`."""
-    channels = {str(BACKGROUND): "background"} | {str(s.value): s.name for s in STRUCTURES}
+def described(network_def: dict, preprocessing: dict, labels: dict[str, str] | None = None) -> dict:
+    """The part of metadata.json about what goes in and comes out. preprocessing: `spacing`, `size`, `percentiles`.
+
+    labels: value -> name, of a network that draws something else than the library's structures. A network of one output
+    gives the logit of label 1.
+    """
+    labels = labels or {str(BACKGROUND): "background"} | {str(s.value): s.name for s in STRUCTURES}
+    channels = {"0": labels["1"]} if _one_output(network_def) else labels
     lower, upper = preprocessing["percentiles"]
     image = {
         "type": "image",
@@ -29,16 +34,23 @@ def described(network_def: dict, preprocessing: dict) -> dict:
     }
     logits = image | {"format": "labels", "num_channels": len(channels), "value_range": [], "channel_def": channels}
     return {
-        "labels": channels,
+        "labels": labels,
         "spacing": {"value": preprocessing["spacing"], "unit": "mm", "axes": "in plane; slices are kept"},
         "intensity": f"percentiles {lower:g} and {upper:g} of the windowed stack to 0 and 1, clipped",
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": logits}},
     }
 
 
+def _one_output(network_def: dict) -> bool:
+    return 1 in (network_def.get("classes"), network_def.get("out_channels"))
+
+
 def inference(network_def: dict, preprocessing: dict) -> dict:
     """inference.json, run with `python -m monai.bundle run --config_file configs/inference.json --dataset_dir ...`."""
     size = list(preprocessing["size"])
+    to_probability, to_label = {"softmax": True}, {"argmax": True}
+    if _one_output(network_def):
+        to_probability, to_label = {"sigmoid": True}, {"threshold": 0.5}
     return {
         "imports": ["$import glob"],
         "bundle_root": ".",
@@ -61,7 +73,7 @@ def inference(network_def: dict, preprocessing: dict) -> dict:
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [
-                {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+                {"_target_": "Activationsd", "keys": "pred", **to_probability},
                 {
                     "_target_": "Invertd",
                     "keys": "pred",
@@ -70,7 +82,7 @@ def inference(network_def: dict, preprocessing: dict) -> dict:
                     "nearest_interp": False,
                     "post_func": PUT_BACK,
                 },
-                {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+                {"_target_": "AsDiscreted", "keys": "pred", **to_label},
                 {
                     "_target_": "SaveImaged",
                     "keys": "pred",

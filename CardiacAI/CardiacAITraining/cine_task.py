@@ -6,6 +6,7 @@ the recipe's [teacher] table names its model folder.
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,10 +19,19 @@ from CardiacAILib.phantom import random_phantom
 
 from .acdc import Case, list_cases
 from .sampling import CANVAS, Sampler, Slices
+from .task import Judgement
 
 
 class CineTask:
-    """See `train.Task`."""
+    """See `task.Task`."""
+
+    KEYS: ClassVar = {
+        "data": {"phantoms": int, "phantom_share": float},
+        "input": {"spacing": float, "size": list, "percentiles": list},
+        "sampling": {"crop": int, "whole_field_share": float, "elsewhere_share": float, "jitter_mm": float},
+        "teacher": {"model", "share", "temperature"},
+    }
+    NETWORK = "basic_unet"
 
     def __init__(self, config: dict):
         self.config = config
@@ -68,8 +78,9 @@ class CineTask:
             logits = self._teacher(images)
         return (logits.float() / self.config["teacher"]["temperature"]).softmax(1).cpu()
 
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
-        return f"held-out Dice RV MYO LV {holdout_dice(network, self._held, self.config, device)}"
+    def judge(self, network: torch.nn.Module, device: torch.device) -> Judgement:
+        dice = holdout_dice(network, self._held, self.config, device)
+        return Judgement(f"held-out Dice RV MYO LV {dice}", float(np.mean(dice)))
 
 
 def open_teacher(name_or_folder: str, held: list[Case]) -> torch.nn.Module:

@@ -1,6 +1,6 @@
 """cardiacai-compare: two models on the same patients, pair by pair, as the rule for replacing weights asks.
 
-The mean Dice of the three structures, patient by patient, with a 95 % interval of the paired patient bootstrap.
+The mean Dice of what they draw, patient by patient, with a 95 % interval of the paired patient bootstrap.
 """
 
 import argparse
@@ -10,21 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from CardiacAILib.labels import STRUCTURES
+from .metrics import PARTS
 
 
-def by_patient(records: list[dict]) -> dict[str, float]:
-    """Mean Dice of structures and phases. records: of `cardiacai-evaluate`; stacks made poor are left out."""
+def by_patient(records: list[dict], task: str = "four_classes") -> dict[str, float]:
+    """Mean Dice of what a task draws and of phases. records: of `cardiacai-evaluate`; stacks made poor are left out."""
     scores = defaultdict(list)
     for record in records:
         if not record.get("degradation"):
-            scores[record["patient"]] += [record[f"{s.key}_dice"] for s in STRUCTURES]
+            scores[record["patient"]] += [record[f"{part.key}_dice"] for part in PARTS[task]]
     return {patient: float(np.mean(values)) for patient, values in scores.items()}
 
 
-def compare(old: list[dict], new: list[dict], samples: int = 10000, seed: int = 0) -> dict:
+def compare(old: list[dict], new: list[dict], samples: int = 10000, seed: int = 0, task: str = "four_classes") -> dict:
     """New less old: mean, low, high; patients, and in how many of them new is higher. Raises ValueError."""
-    before, after = by_patient(old), by_patient(new)
+    before, after = by_patient(old, task), by_patient(new, task)
     if set(before) != set(after):
         raise ValueError("The two files are of different patients.")
     gain = np.array([after[patient] - before[patient] for patient in sorted(before)])
@@ -45,8 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("new", type=Path, help="the same of another model, same patients")
     arguments = parser.parse_args(argv)
     files = [json.loads(path.read_text()) for path in (arguments.old, arguments.new)]
+    tasks = {file.get("task", "four_classes") for file in files}
+    if len(tasks) > 1:
+        parser.error(f"The two models draw different things: {', '.join(sorted(tasks))}.")
     try:
-        found = compare(*(file["records"] for file in files))
+        found = compare(*(file["records"] for file in files), task=tasks.pop())
     except ValueError as error:
         parser.error(str(error))
     names = " against ".join(f"{file['model']} {file['version']}" for file in reversed(files))

@@ -1,268 +1,196 @@
 """cardiacai-evaluate: a model folder against expert labels, per structure, phase and slice level, with intervals.
 
-Everything is measured on the native grid, with the same code a user runs. Intervals are 95 % patient bootstraps.
+Everything is measured on the native grid, with the same code a user runs. Intervals are 95 % patient bootstraps. What
+a model draws stands in its metadata: our three structures, the LV region or the drawn contours (`targets.TARGETS`).
 """
 
 import argparse
-import json
 import time
-from collections import defaultdict
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from CardiacAILib import anatomy, quality
-from CardiacAILib.errors import InputError
-from CardiacAILib.images.stack import short_axis_stack
+from CardiacAILib.engines import FramePreprocessing, Model, PixelPreprocessing, load_model
+from CardiacAILib.errors import CardiacAIError, InputError, ModelError
+from CardiacAILib.images.stack import ShortAxisStack, short_axis_stack
+from CardiacAILib.images.volume import Volume
+from CardiacAILib.images.writer import write_json
 from CardiacAILib.inference import look, to_labels
-from CardiacAILib.labels import BACKGROUND, LV, MYO, MYOCARDIAL_DENSITY, RV, STRUCTURES
+from CardiacAILib.labels import STRUCTURES
 
-from . import protocol
-from .acdc import Case
+from . import protocol, worst_cases
+from .cases import Case
 from .degrade import DEGRADATIONS, degraded
+from .metrics import PARTS, dice, figures, levels
+from .summary import summarise, table
+from .targets import TARGETS
 
-LEVELS = ("base", "mid", "apex")
+__all__ = ["dice", "evaluate_case", "levels", "main", "summarise", "table"]
 
-
-def dice(one: np.ndarray, other: np.ndarray) -> float:
-    """Dice of two masks; 1 when both are empty (MONAI calls that undefined; a correct absence is a success here)."""
-    total = int(one.sum()) + int(other.sum())
-    return 2 * int((one & other).sum()) / total if total else 1.0
-
-
-def hausdorff_mm(one: np.ndarray, other: np.ndarray, spacing) -> float:
-    """Largest distance between the surfaces of two 3D masks, MONAI's. spacing: mm along the array's axes."""
-    import torch
-    from monai.metrics import compute_hausdorff_distance
-
-    both = one | other
-    box = tuple(slice(max(i.min() - 1, 0), i.max() + 2) for i in np.nonzero(both))
-    masks = (torch.tensor(m[box])[None, None] for m in (one, other))
-    return float(compute_hausdorff_distance(*masks, include_background=True, spacing=list(spacing)))
+#: What a model of four classes is also judged on: its labels and the expert's, both brought there.
+DERIVED = ("lv_region", "contours")
+_ELSEWHERE = {PixelPreprocessing: "cardiacai-mass-agreement", FramePreprocessing: "cardiacai-perfusion-agreement"}
 
 
-def levels(truth: np.ndarray) -> list[str]:
-    """ "base", "mid", "apex" or "" (no heart) of each slice: thirds of the slices in which the expert drew a ventricle.
+@dataclass(frozen=True)
+class Drawing:
+    """What a model drew of one stack. found, raw: (slices, rows, columns) classes, after and before the anatomical
+    correction. probabilities: on the network's window; None where no heart was found, and failed says so."""
 
-    The base is the end with the larger sections.
-    """
-    areas = (truth > BACKGROUND).sum(axis=(1, 2))
-    seen = np.flatnonzero(areas)
-    names = [""] * len(truth)
-    ends = [areas[part].mean() for part in np.array_split(seen, 2)]
-    order = LEVELS if ends[0] >= ends[-1] else LEVELS[::-1]
-    for name, part in zip(order, np.array_split(seen, 3), strict=True):
-        for index in part:
-            names[index] = name
-    return names
+    stack: ShortAxisStack
+    found: np.ndarray
+    raw: np.ndarray
+    probabilities: np.ndarray | None
+    flags: tuple
+    seconds: float
+    failed: str | None = None
+
+
+def task_of(model: Model) -> str:
+    """The key in `TARGETS` of what a model draws. Raises ModelError for what this command cannot measure."""
+    command = _ELSEWHERE.get(type(model.preprocessing))
+    if command:
+        raise ModelError(f"{model.name} draws no short-axis stack by itself. It is measured by {command}.")
+    drawn = model.metadata.get("labels")
+    for name, target in TARGETS.items():
+        if drawn == target.labels:
+            return name
+    known = "; ".join(", ".join(target.names[1:]) for target in TARGETS.values())
+    raise ModelError(f"{model.name} draws {drawn}. This command measures models that draw one of these: {known}.")
+
+
+def draw(image: Volume, engine, correct: bool = True) -> Drawing:
+    """What the model of an engine draws. A heart not found counts as nothing drawn; it is in `failed`."""
+    task = task_of(engine.model)
+    started = time.perf_counter()
+    try:
+        stack, window, probabilities = look(image, engine)
+    except InputError as error:
+        stack = short_axis_stack(image)
+        nothing = np.zeros(stack.pixels.shape, np.uint8)
+        return Drawing(stack, nothing, nothing, None, (), time.perf_counter() - started, str(error))
+    found = raw = to_labels(probabilities, window)
+    flags = ()
+    if task == "four_classes":  # anatomy and flags know these labels only
+        found = anatomy.correct(raw) if correct else raw
+        limits = engine.model.confidence_limits
+        flags = quality.check(found, stack) + quality.check_network(found, raw, probabilities, window, limits)
+    return Drawing(stack, found, raw, probabilities, flags, time.perf_counter() - started)
 
 
 def evaluate_case(case: Case, engine, correct: bool = True, degradation: str | None = None) -> dict:
     """One phase of one patient: a flat record of every figure. A heart not found counts as nothing segmented.
 
-    degradation: of `degrade.DEGRADATIONS`; None takes the picture as it is.
+    degradation: of `degrade.DEGRADATIONS`; None takes the picture as it is. A model of four classes has the figures of
+    the tasks in `DERIVED` too.
     """
     image, expert = case.load()
     if degradation:
         image = degraded(image, degradation, f"{case.patient} {case.phase}")
-    started = time.perf_counter()
-    try:
-        stack, window, probabilities = look(image, engine)
-        found = raw = to_labels(probabilities, window)
-        if correct:
-            found = anatomy.correct(raw)
-        limits = engine.model.confidence_limits
-        flags = quality.check(found, stack) + quality.check_network(found, raw, probabilities, window, limits)
-    except InputError as error:
-        print(f"\n{case.patient} {case.phase}: {error}")
-        stack = short_axis_stack(image)
-        found, probabilities, flags = np.zeros(stack.pixels.shape, np.uint8), None, ()
-    seconds = time.perf_counter() - started
+    task, drawing = task_of(engine.model), draw(image, engine, correct)
+    stack, found = drawing.stack, drawing.found
     truth = stack.view(expert.array)
-    spacing = (stack.slice_spacing, *stack.pixel_spacing)
-    where = levels(truth)
-    broken = [anatomy.impossible(section, stack.pixel_spacing) for section in found]
+    spacing, where = (stack.slice_spacing, *stack.pixel_spacing), levels(truth)
     record = {
         "patient": case.patient,
         "group": case.group,
         "phase": case.phase,
         "degradation": degradation,
-        "seconds": round(seconds, 3),
-        "pixel_accuracy": float((found == truth).mean()),
-        "flags": [flag.code for flag in flags],
-        "warnings": [flag.code for flag in flags if flag.severity == "warning"],
-        "impossible": [name for names in broken for name in names],
-        "impossible_sections": sum(bool(names) for names in broken),
-        "sections": int((found > 0).any(axis=(1, 2)).sum()),
+        "seconds": round(drawing.seconds, 3),
+        "failed": drawing.failed,
+        "flags": [flag.code for flag in drawing.flags],
+        "warnings": [flag.code for flag in drawing.flags if flag.severity == "warning"],
+        **figures(found, TARGETS[task].draw(truth), task, spacing, where),
     }
-    voxel = expert.voxel_volume_ml
-    for s in STRUCTURES:
-        mine, theirs = found == s.value, truth == s.value
-        record[f"{s.key}_dice"] = dice(mine, theirs)
-        record[f"{s.key}_hausdorff"] = (
-            hausdorff_mm(mine, theirs, spacing) if mine.any() and theirs.any() else float("nan")
-        )
-        record[f"{s.key}_ml"], record[f"{s.key}_expert_ml"] = float(mine.sum() * voxel), float(theirs.sum() * voxel)
-        record[f"{s.key}_confidence"] = quality.confidence(probabilities, s.value) if probabilities is not None else 0.0
-        for level in LEVELS:
-            at = [i for i, name in enumerate(where) if name == level]
-            record[f"{s.key}_dice_{level}"] = dice(mine[at], theirs[at])
-            record[f"{s.key}_missed_{level}"] = sum(bool(theirs[i].any() and not mine[i].any()) for i in at)
-            record[f"{s.key}_false_{level}"] = sum(bool(mine[i].any() and not theirs[i].any()) for i in at)
-            record[f"{s.key}_slices_{level}"] = len(at)
-    region, expert_region = (np.isin(a, (MYO.value, LV.value)) for a in (found, truth))
-    record["LV_region_dice"] = dice(region, expert_region)
+    right = np.array(record[f"confusion_{task}"])
+    record["pixel_accuracy"] = float(np.trace(right) / right.sum())
+    for part in PARTS[task]:
+        p = drawing.probabilities
+        record[f"{part.key}_confidence"] = quality.confidence(p, part.value) if p is not None else 0.0
+    if task == "four_classes":
+        for s in STRUCTURES:
+            for name, labels in (("", found), ("_expert", truth)):
+                record[f"{s.key}{name}_ml"] = float((labels == s.value).sum() * expert.voxel_volume_ml)
+        for other in DERIVED:
+            record |= figures(*(TARGETS[other].draw(labels) for labels in (found, truth)), other, spacing, where)
+        record |= _anatomy(drawing, truth)
     return record
 
 
-def summarise(records: list[dict], samples: int = 2000, seed: int = 0) -> dict:
-    """Means with 95 % intervals from resampling patients, per structure, phase and level; agreement of volumes."""
-    by_patient = defaultdict(list)
-    for record in records:
-        by_patient[record["patient"]].append(record)
-    patients = list(by_patient)
-    draws = np.random.default_rng(seed).integers(len(patients), size=(samples, len(patients)))
-
-    def interval(values_of) -> dict:
-        """values_of: one patient's records -> list of values. A patient's phases stay together in a draw."""
-        sums = np.array([[np.nansum(v), np.sum(~np.isnan(v))] for v in (values_of(by_patient[p]) for p in patients)])
-        totals = sums[draws].sum(axis=1)
-        means = totals[:, 0] / np.maximum(totals[:, 1], 1)
-        low, high = np.percentile(means, [2.5, 97.5])
-        mean = sums[:, 0].sum() / max(sums[:, 1].sum(), 1)
-        return {"mean": round(float(mean), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
-
-    def column(key, phase=None):
-        return interval(lambda rows: np.array([r[key] for r in rows if phase in (None, r["phase"])], float))
-
-    summary = {
-        "patients": len(patients),
-        "stacks": len(records),
-        "mean_dice": interval(lambda rows: np.array([np.mean([r[f"{s.key}_dice"] for s in STRUCTURES]) for r in rows])),
-        "pixel_accuracy": column("pixel_accuracy"),
-        "LV_region_dice": column("LV_region_dice"),
-        "impossible_sections": sum(r["impossible_sections"] for r in records),
-        "sections": sum(r["sections"] for r in records),
-        "seconds_median": float(np.median([r["seconds"] for r in records])),
-    }
+def _anatomy(drawing: Drawing, truth: np.ndarray) -> dict:
+    """What Painchaud's criteria say of each section after and before the correction, and the slices it cost."""
+    record = {"sections": int((drawing.found > 0).any(axis=(1, 2)).sum())}
+    for name, labels in (("", drawing.found), ("raw_", drawing.raw)):
+        broken = [anatomy.impossible(section, drawing.stack.pixel_spacing) for section in labels]
+        record[f"{name}impossible"] = [criterion for criteria in broken for criterion in criteria]
+        record[f"{name}impossible_sections"] = sum(bool(criteria) for criteria in broken)
+        for s in STRUCTURES:  # every criterion names the structures it is about
+            count = sum(any(s.key.lower() in criterion.split("_") for criterion in criteria) for criteria in broken)
+            record[f"{s.key}_{name}impossible_sections"] = count
     for s in STRUCTURES:
-        for phase in ("ED", "ES"):
-            summary[f"{s.key}_{phase}_dice"] = column(f"{s.key}_dice", phase)
-            summary[f"{s.key}_{phase}_hausdorff_mm"] = column(f"{s.key}_hausdorff", phase)
-        summary[f"{s.key}_hausdorff_undefined"] = sum(bool(np.isnan(r[f"{s.key}_hausdorff"])) for r in records)
-        for level in LEVELS:
-            summary[f"{s.key}_{level}_dice"] = column(f"{s.key}_dice_{level}")
-            for kind in ("missed", "false", "slices"):
-                summary[f"{s.key}_{level}_{kind}"] = sum(r[f"{s.key}_{kind}_{level}"] for r in records)
-    summary |= _agreement(by_patient)
-    return summary
-
-
-def _agreement(by_patient: dict) -> dict:
-    """Correlation, bias and standard deviation of the difference, model minus expert."""
-    pairs = defaultdict(list)
-    for rows in by_patient.values():
-        phases = {r["phase"]: r for r in rows}
-        if set(phases) != {"ED", "ES"}:
-            continue
-        for kind in ("", "_expert"):
-            ed, es = phases["ED"], phases["ES"]
-            for s in (LV, RV):
-                end_diastolic, end_systolic = ed[f"{s.key}{kind}_ml"], es[f"{s.key}{kind}_ml"]
-                pairs[f"{s.key}_EDV_ml", kind].append(end_diastolic)
-                pairs[f"{s.key}_ESV_ml", kind].append(end_systolic)
-                pairs[f"{s.key}_EF_percent", kind].append(100 * (1 - end_systolic / max(end_diastolic, 1e-6)))
-            pairs["LV_mass_g", kind].append(ed[f"{MYO.key}{kind}_ml"] * MYOCARDIAL_DENSITY)
-    agreement = {}
-    for name in {key for key, _ in pairs}:
-        mine, theirs = np.array(pairs[name, ""]), np.array(pairs[name, "_expert"])
-        agreement[name] = {
-            "r": round(float(np.corrcoef(mine, theirs)[0, 1]), 4),
-            "bias": round(float((mine - theirs).mean()), 2),
-            "sd": round(float((mine - theirs).std(ddof=1)), 2),
-        }
-    return dict(sorted(agreement.items()))
-
-
-def table(summary: dict) -> str:
-    """The figures of a summary as Markdown, for a card."""
-
-    def cell(key):
-        v = summary[key]
-        digits = 1 if "mm" in key else 3
-        return f"{v['mean']:.{digits}f} ({v['low']:.{digits}f}-{v['high']:.{digits}f})"
-
-    lines = [
-        f"{summary['patients']} patients, {summary['stacks']} stacks. Mean (95 % interval, patient bootstrap).",
-        "",
-        "| | RV | Myocardium | LV cavity |",
-        "|---|---|---|---|",
-    ]
-    order = (RV, MYO, LV)
-    for phase in ("ED", "ES"):
-        lines.append(f"| Dice {phase} | " + " | ".join(cell(f"{s.key}_{phase}_dice") for s in order) + " |")
-    for phase in ("ED", "ES"):
-        lines.append(
-            f"| Hausdorff {phase}, mm | " + " | ".join(cell(f"{s.key}_{phase}_hausdorff_mm") for s in order) + " |"
-        )
-    for level in LEVELS:
-        lines.append(f"| Dice {level} | " + " | ".join(cell(f"{s.key}_{level}_dice") for s in order) + " |")
-    for level in LEVELS:
-        counts = (
-            "{} / {} of {}".format(*(summary[f"{s.key}_{level}_{kind}"] for kind in ("missed", "false", "slices")))
-            for s in order
-        )
-        lines.append(f"| slices missed / false, {level} | " + " | ".join(counts) + " |")
-    undefined = sum(summary[f"{s.key}_hausdorff_undefined"] for s in order)
-    if undefined:
-        lines += ["", f"Hausdorff is undefined, and left out, for {undefined} structures that were missing altogether."]
-    lines += [
-        "",
-        f"Mean Dice of the three structures {cell('mean_dice')}; "
-        f"LV region (cavity and myocardium) {cell('LV_region_dice')}; pixel accuracy {cell('pixel_accuracy')}.",
-        f"Anatomically impossible sections: {summary['impossible_sections']} of {summary['sections']}.",
-        "",
-        "| against the expert | r | bias | SD of difference |",
-        "|---|---|---|---|",
-    ]
-    for key, value in summary.items():
-        if isinstance(value, dict) and "r" in value:
-            name, unit = key.rsplit("_", 1)
-            unit = {"ml": "mL", "percent": "%", "g": "g"}[unit]
-            lines.append(
-                f"| {name.replace('_', ' ')}, {unit} | {value['r']:.3f} | {value['bias']:+.1f} | {value['sd']:.1f} |"
-            )
-    return "\n".join(lines)
+        before, after, theirs = ((a == s.value).any(axis=(1, 2)) for a in (drawing.raw, drawing.found, truth))
+        record[f"{s.key}_lost_slices"] = int((before & ~after).sum())
+        record[f"{s.key}_lost_of_expert"] = int((before & ~after & theirs).sum())
+    return record
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="cardiacai-evaluate", description=__doc__)
     protocol.add_arguments(parser)
-    parser.add_argument("-o", "--out", type=Path, required=True, help="JSON file of every record and the summary")
+    parser.add_argument("-o", "--out", type=Path, help="JSON file of every record and the summary")
     parser.add_argument("--no-correction", action="store_true", help="leave out the anatomical correction")
     parser.add_argument(
         "--degraded", action="store_true", help="each stack also as poor pictures (noise, blur, ghosts...), for flags"
     )
+    parser.add_argument("--worst", type=Path, metavar="DIR", help="folder for pictures of the worst stacks")
+    parser.add_argument("--worst-count", type=int, default=6, metavar="N", help="how many (default 6)")
     arguments = parser.parse_args(argv)
+    if arguments.out and not arguments.out.parent.is_dir():
+        parser.error(f"there is no folder {arguments.out.parent}. Make it or choose another one.")
+    try:
+        print("\n" + table(_run(parser, arguments)["summary"]))
+    except CardiacAIError as error:
+        parser.exit(error.exit_code, f"\n{parser.prog}: {error}\n")
+    return 0
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> dict:
+    """Evaluates, writes what was asked for and returns the report."""
+    task, correct = task_of(load_model(arguments.model)), not arguments.no_correction
     engine, cases = protocol.open_model(parser, arguments)
     records = []
     kinds = [None, *DEGRADATIONS] if arguments.degraded else [None]
-    for number, (kind, case) in enumerate(product(kinds, cases)):
-        records.append(evaluate_case(case, engine, not arguments.no_correction, kind))
-        print(f"\r{number + 1} of {len(kinds) * len(cases)}", end="", flush=True)
-    summary = summarise([record for record in records if not record["degradation"]])
+    for number, (kind, case) in enumerate(product(kinds, cases), 1):
+        records.append(evaluate_case(case, engine, correct, kind))
+        if records[-1]["failed"]:
+            print(f"\r{case.patient} {case.phase}: {records[-1]['failed']}")
+        print(f"\r{number} of {len(kinds) * len(cases)}", end="", flush=True)
+    as_they_are = records[: len(cases)]
     report = protocol.head(engine, arguments.split, cases) | {
-        "correction": not arguments.no_correction,
+        "task": task,
+        "correction": correct,
         "degraded": arguments.degraded,
-        "summary": summary,
+        "summary": summarise(as_they_are, task),
+        "derived": {other: summarise(as_they_are, other) for other in DERIVED} if task == "four_classes" else {},
         "records": records,
     }
-    temporary = arguments.out.with_suffix(".tmp")
-    temporary.write_text(json.dumps(report, indent=1))
-    temporary.replace(arguments.out)
-    print("\n" + table(summary))
-    return 0
+    if arguments.out:
+        write_json(arguments.out, report)
+    if arguments.worst:
+        worst = worst_cases.choose(as_they_are, task, arguments.worst_count)
+        stacks = [(records[index], *_pictured(cases[index], engine, correct)) for index in worst]
+        worst_cases.write(arguments.worst, report, stacks)
+    return report
+
+
+def _pictured(case: Case, engine, correct: bool) -> tuple[Volume, Volume, Volume]:
+    """(image, expert's, model's) of one stack, all on its own grid; asked again, so that no run keeps every stack."""
+    image, expert = case.load()
+    drawing = draw(image, engine, correct)
+    return image, expert, expert.with_array(drawing.stack.to_input(drawing.found))
 
 
 if __name__ == "__main__":

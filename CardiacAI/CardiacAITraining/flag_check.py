@@ -138,6 +138,13 @@ def known_codes() -> set[str]:
 
 def check(evaluations: dict[str, dict]) -> dict:
     """The report on some evaluations (by name): limits for the metadata, and how flags do. Raises InputError."""
+    other = [
+        name for name, evaluation in evaluations.items() if evaluation.get("task", "four_classes") != "four_classes"
+    ]
+    if other:
+        raise InputError(
+            f"Flags are of models that draw RV, myocardium and LV cavity; {', '.join(other)} is of another."
+        )
     records = [record for evaluation in evaluations.values() for record in evaluation["records"]]
     seen = [patient for evaluation in evaluations.values() for patient in evaluation["patients"]]
     if len(set(seen)) < len(seen) or len(seen) < 3:

@@ -5,6 +5,7 @@ Augmented in physical units: a stack stretched by s in one direction weighs s ti
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,10 +18,13 @@ from CardiacAILib.labels import LV, MYO
 from CardiacAILib.mass import area_mm2, mass_g, pixel_side, sizes_of
 from CardiacAILib.phantom import random_phantom
 
-from .acdc import Case, list_cases
 from .augment import Chance
-from .mass_networks import MassRegressor, MassSegmenter
+from .cases import Case
+from .data_sets import recipe_cases
+from .task import Judgement, recipe_network
 
+#: Weights in the regressor's loss, by their keys in a recipe.
+_SHARES = ("whole_share", "slice_share", "more_share", "place_share")
 CANVAS = 192  # pixels about the LV: what a window can show, turned, zoomed out and moved
 #: By how much each has to be wrong for log-cosh to grow linearly: mass g, muscle of a slice mL, indices pixels.
 MASS_SCALE, SLICE_SCALE, INDEX_SCALE = 10.0, 3.0, 3.0
@@ -85,7 +89,26 @@ def neighbours(images: torch.Tensor) -> torch.Tensor:
 
 
 class _MassTask:
-    """What both have in common; see `train.Task`."""
+    """What both have in common; see `task.Task`."""
+
+    KEYS: ClassVar = {
+        "data": {"patients": bool, "everyone": bool, "phantoms": int},
+        "input": {"pixels": list, "size": list, "percentiles": list},
+        "sampling": {
+            "crop": int,
+            "slices": int,
+            "jitter_mm": float,
+            "zoom": float,
+            "stretch": float,
+            "size": float,
+            "distance": float,
+            "cut": float,
+            "es_share": float,
+            "phantom_share": float,
+            "blind": bool | None,
+            **dict.fromkeys(_SHARES, float | None),  # the segmenter's recipe extends the regressor's
+        },
+    }
 
     def __init__(self, config: dict):
         self.config = config
@@ -94,7 +117,7 @@ class _MassTask:
         d = self.config["data"]
         if not d["patients"]:
             return []
-        return [c for c in list_cases(data, d["folds"], d["everyone"]) if d["everyone"] or c.split == "train"]
+        return [c for c in recipe_cases(data, d) if d["everyone"] or c.split == "train"]
 
     def load(self, used: list[Case], held: list[Case], generator: torch.Generator) -> str:
         given, self.chance = self.config["input"], Chance(generator)
@@ -103,6 +126,7 @@ class _MassTask:
         self.real = [Stack.of(*case.load(), case.phase, given) for case in used]
         self.phantoms = [Stack.of(p.image, p.labels, "phantom", given) for p in phantoms]
         self.held = [Stack.of(*case.load(), case.phase, given) for case in held if case.phase == "ED"]
+        self.samples = len(self.real) or len(self.phantoms)
         return f"{len(self.real)} real and {len(self.phantoms)} synthetic stacks"
 
     def draw(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float, float, bool]:
@@ -229,8 +253,14 @@ class RegressionTask(_MassTask):
     Of a patient it learns numbers only: no contour, only synthetic hearts show it where muscle is.
     """
 
+    KEYS: ClassVar = _MassTask.KEYS | {
+        "sampling": _MassTask.KEYS["sampling"] | dict.fromkeys(_SHARES, float) | {"blind": bool}
+    }
+    NETWORK = "mass_regressor"
+    NOT_SHIPPED = ("more.", "place.")
+
     def network(self) -> torch.nn.Module:
-        return MassRegressor(**self.config["network"])
+        return recipe_network(self.config["network"], self.NETWORK)
 
     @property
     def _blind(self) -> bool:
@@ -286,15 +316,18 @@ class RegressionTask(_MassTask):
         area, distance = self._weigh(answer, side**2 * same, distance * same)
         return float(mass_g(area, distance).sum())
 
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
+    def judge(self, network: torch.nn.Module, device: torch.device) -> Judgement:
         network.eval()
         ours = [self.weigh(network, *self.seen(s), s.side, s.distance, device) for s in self.held]
         network.train()
-        return "held-out mass " + agreement_words(ours, [stack.mass for stack in self.held])
+        return mass_judgement(ours, [stack.mass for stack in self.held])
 
 
 class SegmentationTask(_MassTask):
     """ML4H's segmenter."""
+
+    KEYS: ClassVar = _MassTask.KEYS | {"sampling": _MassTask.KEYS["sampling"] | {"dice_share": float}}
+    NETWORK = "mass_segmenter"
 
     def __init__(self, config: dict):
         super().__init__(config)
@@ -303,7 +336,7 @@ class SegmentationTask(_MassTask):
         self._loss = DiceCELoss(**options, lambda_dice=share)
 
     def network(self) -> torch.nn.Module:
-        return MassSegmenter(**self.config["network"])
+        return recipe_network(self.config["network"], self.NETWORK)
 
     def batch(self) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         images, sizes, truths = [], [], []
@@ -325,7 +358,7 @@ class SegmentationTask(_MassTask):
         return self._loss(answer.float(), truth)
 
     @torch.no_grad()
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
+    def judge(self, network: torch.nn.Module, device: torch.device) -> Judgement:
         network.eval()
         ours, theirs, overlap, total = [], [], 0, 0
         for stack in self.held:
@@ -337,7 +370,8 @@ class SegmentationTask(_MassTask):
             ours.append(mass_g(float(found.sum()) * stack.side**2, stack.distance))
             theirs.append(stack.mass)
         network.train()
-        return f"held-out myocardium Dice {overlap / max(total, 1):.4f}, mass " + agreement_words(ours, theirs)
+        dice = overlap / max(total, 1)
+        return Judgement(f"held-out myocardium Dice {dice:.4f}, mass " + agreement_words(ours, theirs), dice)
 
 
 def log_cosh(x: torch.Tensor) -> torch.Tensor:
@@ -348,3 +382,8 @@ def agreement_words(ours: list[float], theirs: list[float]) -> str:
     apart = np.subtract(ours, theirs)
     r = np.corrcoef(ours, theirs)[0, 1] if len(ours) > 1 else float("nan")
     return f"r {r:.3f} MAE {np.abs(apart).mean():.1f} g bias {apart.mean():+.1f} g"
+
+
+def mass_judgement(ours: list[float], theirs: list[float]) -> Judgement:
+    """Grams; the smaller the mean error, the better."""
+    return Judgement("held-out mass " + agreement_words(ours, theirs), -float(np.abs(np.subtract(ours, theirs)).mean()))

@@ -1,6 +1,7 @@
 """ML4H's training as its authors describe it: whole end-diastolic stacks in their own pixels, nothing augmented."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,9 +12,10 @@ from CardiacAILib.images.volume import Volume
 from CardiacAILib.inference import grey_scale, normalise
 from CardiacAILib.labels import LV, MYO, MYOCARDIAL_DENSITY
 
-from .acdc import Case, list_cases
-from .mass_task import agreement_words, log_cosh
-from .ml4h import ML4HRegressor, ML4HSegmenter
+from .cases import Case
+from .data_sets import recipe_cases
+from .mass_task import log_cosh, mass_judgement
+from .task import Judgement, recipe_network
 
 #: Grams that the regressor's answer of 1 stands for (our choice: the field's usual mass).
 MASS_UNIT = 100.0
@@ -43,21 +45,26 @@ def _fit(values: torch.Tensor, size) -> torch.Tensor:
 
 
 class _ML4HTask:
-    """See `train.Task`."""
+    """See `task.Task`."""
+
+    KEYS: ClassVar = {
+        "data": {"everyone": bool},
+        "input": {"size": list, "blind": bool},
+    }
 
     def __init__(self, config: dict):
         self.config = config
 
     def cases(self, data: Path) -> list[Case]:
         d = self.config["data"]
-        cases = list_cases(data, d["folds"], d["everyone"])
-        return [c for c in cases if c.phase == "ED" and (d["everyone"] or c.split == "train")]
+        return [c for c in recipe_cases(data, d) if c.phase == "ED" and (d["everyone"] or c.split == "train")]
 
     def load(self, used: list[Case], held: list[Case], generator: torch.Generator) -> str:
         size = self.config["input"]["size"]
         self.generator = generator
         self.used = [whole_stack(*case.load(), size) for case in used]
         self.held = [whole_stack(*case.load(), size) for case in held]
+        self.samples = len(self.used)
         return f"{len(self.used)} stacks of {' x '.join(map(str, size))}"
 
     def batch(self):
@@ -69,19 +76,21 @@ class _ML4HTask:
         return torch.zeros_like(mm) if self.config["input"]["blind"] else mm
 
     @torch.no_grad()
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
+    def judge(self, network: torch.nn.Module, device: torch.device) -> Judgement:
         network.eval()
         ours = [
             self._mass(network(images[None].to(device), self._told(mm[None].float()).to(device)).float().cpu(), mm)
             for images, _, mm, _ in self.held
         ]
         network.train()
-        return "held-out mass " + agreement_words(ours, [mass for *_, mass in self.held])
+        return mass_judgement(ours, [mass for *_, mass in self.held])
 
 
 class ML4HRegressionTask(_ML4HTask):
+    NETWORK = "ml4h_regressor"
+
     def network(self) -> torch.nn.Module:
-        return ML4HRegressor(**self.config["network"])
+        return recipe_network(self.config["network"], self.NETWORK)
 
     def _truth(self, classes, mass) -> torch.Tensor:
         return torch.tensor(mass)
@@ -94,8 +103,11 @@ class ML4HRegressionTask(_ML4HTask):
 
 
 class ML4HSegmentationTask(_ML4HTask):
+    NETWORK = "ml4h_segmenter"
+    KEYS: ClassVar = _ML4HTask.KEYS | {"optimiser": {"class_weights": list}}
+
     def network(self) -> torch.nn.Module:
-        return ML4HSegmenter(**self.config["network"])
+        return recipe_network(self.config["network"], self.NETWORK)
 
     def _truth(self, classes, mass) -> torch.Tensor:
         return torch.stack(classes).long()

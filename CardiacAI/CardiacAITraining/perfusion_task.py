@@ -7,6 +7,7 @@ and the place of the heart are known and then missed by chance.
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,10 +19,11 @@ from CardiacAILib.perfusion.first_pass import SIGNAL
 from CardiacAILib.perfusion.network import film
 from CardiacAILib.phantom import random_phantom
 
-from .acdc import Case, list_cases
+from .cases import Case
+from .data_sets import recipe_cases
 from .perfusion_anatomy import slices_of
-from .perfusion_networks import PerfusionUNet
 from .perfusion_series import Series, random_series
+from .task import Judgement, recipe_network
 
 
 def shown(
@@ -57,7 +59,35 @@ def shown(
 
 
 class PerfusionTask:
-    """See `train.Task`. Series are made in a thread while the network learns, and each is shown a few times."""
+    """See `task.Task`. Series are made in a thread while the network learns, and each is shown a few times."""
+
+    KEYS: ClassVar = {
+        "data": {"phantoms": int},
+        "input": {
+            "spacing": float,
+            "size": list,
+            "frames": int,
+            "step": float,
+            "before": float,
+            "percentile": float,
+            "knee": float,
+            "limits": list,
+        },
+        "sampling": {
+            "crop": int,
+            "zoom": float,
+            "stretch": float,
+            "jitter_mm": float,
+            "beside_mm": float,
+            "late_s": list,
+            "papillary_share": float,
+            "cut_share": float,
+            "phantom_share": float,
+            "fresh": int,
+            "pool": int,
+        },
+    }
+    NETWORK = "perfusion_unet"
 
     def __init__(self, config: dict):
         self.config = config
@@ -66,10 +96,10 @@ class PerfusionTask:
         self.wanted = FramePreprocessing(**i | {"size": (crop, crop), "limits": tuple(i["limits"])})
 
     def network(self) -> torch.nn.Module:
-        return PerfusionUNet(self.config["input"]["frames"], **self.config["network"])
+        return recipe_network(self.config["network"], self.NETWORK, frames=self.config["input"]["frames"])
 
     def cases(self, data: Path) -> list[Case]:
-        return [case for case in list_cases(data, self.config["data"]["folds"]) if case.split == "train"]
+        return [case for case in recipe_cases(data, self.config["data"]) if case.split == "train"]
 
     def load(self, used: list[Case], held: list[Case], generator: torch.Generator) -> str:
         self.generator = generator
@@ -79,8 +109,9 @@ class PerfusionTask:
         self.synthetic = [s for p in phantoms for s in slices_of(p.image, p.labels)]
         self.held = [s for case in held for s in slices_of(*case.load())]
         self._maker = ThreadPoolExecutor(1)
-        self._pool: list[tuple[np.ndarray, np.ndarray]] = []
-        self._coming: list[Future] = []
+        self._pool: list[tuple[int, Future]] = []  # number of a sample, and the sample
+        self._coming: list[tuple[int, Future]] = []
+        self.samples = len(self.real) or len(self.synthetic)
         return f"{len(self.real)} real and {len(self.synthetic)} synthetic slices"
 
     def sample(self, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,14 +129,15 @@ class PerfusionTask:
         c, count = self.config["sampling"], self.config["optimiser"]["batch"]
         missing = c["fresh"] if self._pool else count + c["fresh"]
         self._order(missing - len(self._coming))
-        self._pool += [coming.result() for coming in self._coming]
+        self._pool += self._coming
         self._coming = []
         self._order(c["fresh"])
         self._pool = self._pool[-c["pool"] :]
         chosen = torch.randperm(len(self._pool), generator=self.generator)[: count - c["fresh"]].tolist()
         chosen = [self._pool[i] for i in chosen] + self._pool[-c["fresh"] :]
         films, labels = [], []
-        for one, truth in chosen:
+        for _, made in chosen:
+            one, truth = made.result()
             turns, mirror = torch.randint(8, (), generator=self.generator).item() % 4, len(films) % 2
             one, truth = np.rot90(one, turns, (1, 2)), np.rot90(truth, turns)
             films.append((one[:, ::-1] if mirror else one).astype(np.float32))
@@ -114,14 +146,24 @@ class PerfusionTask:
 
     def _order(self, count: int) -> None:
         for _ in range(count):
-            number = int(torch.randint(2**31, (), generator=self.generator))
-            self._coming.append(self._maker.submit(self.sample, number))
+            self._coming.append(self._making(int(torch.randint(2**31, (), generator=self.generator))))
+
+    def _making(self, number: int) -> tuple[int, Future]:
+        return number, self._maker.submit(self.sample, number)
+
+    def state(self) -> dict[str, list[int]]:
+        """Numbers of the samples at hand and of those in the making."""
+        return {"pool": [number for number, _ in self._pool], "coming": [number for number, _ in self._coming]}
+
+    def restore(self, state: dict[str, list[int]]) -> None:
+        """Makes those again."""
+        self._pool, self._coming = ([self._making(number) for number in state[key]] for key in ("pool", "coming"))
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return self._loss(logits.float(), labels)
 
     @torch.no_grad()
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
+    def judge(self, network: torch.nn.Module, device: torch.device) -> Judgement:
         """Dice of RV, myocardium and LV over one series of every fourth held-out slice."""
         network.eval()
         overlap, total = np.zeros(3), np.zeros(3)
@@ -134,4 +176,5 @@ class PerfusionTask:
                 overlap[k] += 2 * (ours & theirs).sum()
                 total[k] += ours.sum() + theirs.sum()
         network.train()
-        return f"held-out Dice RV MYO LV {[round(float(d), 4) for d in overlap / np.maximum(total, 1)]}"
+        dice = (overlap / np.maximum(total, 1)).tolist()
+        return Judgement(f"held-out Dice RV MYO LV {[round(d, 4) for d in dice]}", float(np.mean(dice)))

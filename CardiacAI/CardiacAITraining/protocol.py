@@ -4,49 +4,86 @@ import argparse
 import hashlib
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from .acdc import Case, list_cases
+from CardiacAILib.errors import CardiacAIError
+
+from . import data_sets
+from .cases import Case, listed, seen_by
+
+SPLITS = ("all", "train", "validation", "holdout")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The model, the data, the split and what computes."""
     parser.add_argument("model", help="name of a shipped model, or a model folder")
-    parser.add_argument("data", type=Path, help="ACDC folder with patients.csv and training/")
+    parser.add_argument("data", type=Path, help="data set, in any layout that cardiacai-check-data knows")
     parser.add_argument(
         "--split",
-        choices=("validation", "holdout"),
-        default="holdout",
-        help="validation patients (read once per model version), or those the model's training held out",
+        choices=SPLITS,
+        help="validation: those marked so in patients.csv (read once per model version) or in M&Ms' folders; holdout: "
+        "those the model's training held out; train: those not marked; all: everyone, but with patients.csv its "
+        "validation patients only when asked for by name. With patients.csv holdout is taken by default, else all",
     )
+    parser.add_argument("--patient-pattern", help="nnU-Net: see cardiacai-check-data")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--precision", default="f32")
 
 
 def open_model(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> tuple[object, list[Case]]:
-    """The engine and the cases it is judged on. Ends the command where the model's training held nobody out.
+    """The engine and the cases it is judged on; `arguments.split` is then what was taken.
 
-    A model refitted on every patient has none left: its choices are judged on the weights of its first stage.
+    Ends the command where the data set has problems, all of them told, or where the model's training held nobody out.
+    A model refitted on every patient has none left: its choices are judged on the weights of its first stage. Patients
+    that the model was trained on are counted on the terminal: figures of them are no forecast.
     """
     from CardiacAILib.engines import load_model, open_engine
 
     engine = open_engine(load_model(arguments.model), arguments.engine, arguments.precision)
-    held_out = engine.model.metadata["training"]["held_out"]
-    cases = [
-        case
-        for case in list_cases(arguments.data)
-        if (case.split == "validation" if arguments.split == "validation" else case.patient in held_out)
-    ]
-    if not cases:
+    try:
+        layout = data_sets.read_data(arguments.data, folds=1, patient_pattern=arguments.patient_pattern)
+    except CardiacAIError as error:
+        parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
+    apart = data_sets.is_table(arguments.data)
+    arguments.split = arguments.split or ("holdout" if apart else "all")
+    held_out = engine.model.metadata.get("training", {}).get("held_out", [])
+    cases = split_of(layout.cases, arguments.split, held_out, apart)
+    if not cases and arguments.split == "holdout":
         parser.error(
             f"{engine.model.name} {engine.model.version} held no patient of {arguments.data} out. Take a model folder "
             "published from the stage of training that did (cardiacai-publish)."
         )
+    if not cases:
+        parser.error(f"{arguments.data} has no patients of the split {arguments.split}. Take another --split.")
+    seen = seen_in_training(engine, cases)
+    if seen:
+        print(
+            f"{engine.model.name} was trained on {seen} of these {len({c.patient for c in cases})} patients, or on "
+            "others of the same names: figures of them are no forecast.",
+            file=sys.stderr,
+        )
     return engine, cases
+
+
+def split_of(cases: Sequence[Case], split: str, held_out: Sequence[str], apart: bool) -> list[Case]:
+    """apart: whether validation patients are for `--split validation` alone."""
+    if split == "holdout":
+        found = listed({case.patient for case in cases}, held_out)
+        return [case for case in cases if case.patient in found]
+    if split == "all" and not apart:
+        return list(cases)
+    wanted = "validation" if split == "validation" else "train"
+    return [case for case in cases if case.split == wanted]
+
+
+def seen_in_training(engine, cases: Sequence[Case]) -> int:
+    """Patients that the model was trained on, in any stage."""
+    return len(listed({case.patient for case in cases}, seen_by(engine.model.metadata.get("training"))))
 
 
 def head(engine, split: str, cases: list[Case]) -> dict:
@@ -55,7 +92,9 @@ def head(engine, split: str, cases: list[Case]) -> dict:
         "model": engine.model.name,
         "version": engine.model.version,
         "engine": f"{engine.name} {engine.precision}",
+        "data": ", ".join(sorted({case.data_set for case in cases})),
         "split": split,
+        "seen_in_training": seen_in_training(engine, cases),
         "network_sha256": hashlib.sha256(engine.model.network).hexdigest(),
         "patients": sorted({case.patient for case in cases}),
         **made(),

@@ -1,8 +1,9 @@
-"""cardiacai-publish: a finished training run -> the model folder that is shipped, with measured figures in its card.
+"""cardiacai-publish: a finished training run -> a model folder, with measured figures in its card.
 
 The card's figures come from files that `cardiacai-evaluate`, `cardiacai-agreement` and `cardiacai-flags` wrote, those
 of the LV mass networks from a cross-validation; none is typed. Publish once without them to have a model to evaluate,
-then again with them: the weights do not change.
+then again with them: the weights do not change. A run of another recipe, or on other patients than ACDC's, gets a card
+that is not about us (`own_model`).
 """
 
 import argparse
@@ -10,12 +11,13 @@ import hashlib
 import json
 from pathlib import Path
 
-import torch
-
 from . import agreement, evaluate, flag_check, mass_card, perfusion_card
-from .bundle import export_bundle
+from .bundle import export_bundle, too_large
+from .networks import network_definition
+from .own_model import ACDC_TERMS, CARDS, is_ours, trained_weights, write_model_folder
 
-CARDS = Path(__file__).parent / "cards"
+__all__ = ["FIGURES", "main", "publish", "write_model_folder"]
+
 SUMMARY_KEYS = ("mean_dice", "LV_region_dice", "pixel_accuracy", "impossible_sections", "sections")
 #: Files of figures that a card takes, by their name there.
 EVALUATIONS = ("holdout", "uncorrected", "validation")
@@ -27,26 +29,29 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
 
     run: folder of `cardiacai-train`; its average weights are taken, or those of its latest checkpoint. evaluations:
     names of `FIGURES`, of an LV mass network's `mass_card.FIGURES` or of `perfusion_card.FIGURES` -> JSON files; those
-    not there leave "Not measured" in the card. "flags" and "mass_agreement" also bring the model's own limits. Raises
-    ValueError for figures of other weights, patients or kinds of network.
+    not there leave "Not measured" in the card. "flags" and "mass_agreement" also bring the model's own limits. Of a
+    network without a card among ours only "holdout" is taken. Raises ValueError for figures of other weights, patients
+    or kinds of network.
     """
     record = json.loads((run / "run.json").read_text())
     config = record["config"]
     name, task = config["name"], config.get("task", "cine")
-    finished = run / "average.pt"
-    if finished.exists():
-        weights, steps = torch.load(finished, weights_only=True), config["optimiser"]["steps"]
-    else:
-        checkpoint = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
-        weights, steps = checkpoint["average"], checkpoint["step"]
     files = {key: path for key, path in evaluations.items() if path}
+    if not (CARDS / f"{name}.md").exists() or not is_ours(record):
+        if files.keys() - {"holdout"}:
+            raise ValueError(f"A network of your own takes no figures named {', '.join(sorted(files))}, only holdout.")
+        (change,) = changelog.values()
+        write_model_folder(run, folder, version=version, change=change, holdout=files.get("holdout"))
+        return
+    weights, steps = trained_weights(run, config)
     room = perfusion_card if task == "perfusion" else mass_card
     wrong = files.keys() - set(FIGURES if task == "cine" else room.FIGURES)
     if wrong:
         raise ValueError(f"A network of the task {task} takes no figures named {', '.join(sorted(wrong))}.")
     measured = {key: json.loads(path.read_text()) for key, path in files.items()}
     if task == "cine":
-        network, said, filled = {"_target_": "BasicUNet", **config["network"]}, *_cine(record, measured, version)
+        arguments = {key: value for key, value in config["network"].items() if key != "name"}
+        network, said, filled = network_definition("basic_unet", arguments), *_cine(record, measured, version)
     else:
         network, weights = room.network(config, weights)
         said, filled = room.words(record, measured, version)
@@ -59,7 +64,7 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
         "intended_use": "Research only. Not for clinical use.",
         "authors": "CardiacAI developers",
         "copyright": "Copyright (c) CardiacAI developers",
-        "license": "CC BY-NC-SA 4.0: non-commercial research only (trained on ACDC)",
+        "license": ACDC_TERMS,
         "data_source": "ACDC challenge training set (Bernard et al., IEEE TMI 2018) and CardiacAI's synthetic phantoms",
         "data_type": "NIfTI",
         "eval_metrics": said.pop("eval_metrics"),
@@ -77,6 +82,8 @@ def publish(run: Path, folder: Path, version: str, changelog: dict, evaluations:
     )
     terms = (CARDS / "LICENSE").read_text(encoding="utf-8")
     export_bundle(folder, network, weights, metadata, config["input"], card, terms)
+    if large := too_large(folder, config["input"]):
+        print(large)
     network_sha256 = hashlib.sha256((folder / "models" / "model.onnx").read_bytes()).hexdigest()
     for key, result in measured.items():
         if network_sha256 not in _networks(key, result, task, network_sha256):

@@ -1,258 +1,201 @@
-"""cardiacai-train: trains a network from a config file; resumable, repeatable, on a GPU or the CPU."""
+"""cardiacai-train: trains a network from a recipe; resumable, repeatable, on a CPU, a GPU or several (torchrun).
+
+It stops cleanly on Ctrl-C, and the same command goes on from there as if it had never stopped. With --from it goes on
+with a model that is there, on your own hearts. `tensorboard --logdir RUN` draws its curves.
+"""
 
 import argparse
-import json
 import math
 import os
-import platform
-import time
-import tomllib
-from copy import deepcopy
+import sys
+import traceback
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 import torch
 
-from . import protocol
-from .acdc import Case
+from CardiacAILib.errors import Cancelled, CardiacAIError
+
+from .batches import AHEAD, Batches
+from .cases import seen_by as seen_by
+from .loop import Loop, ordered, save
+from .optimise import DEFAULTS
+from .optimise import Average as Average
+from .optimise import learning_rate as learning_rate
+from .optimise import open_optimiser as open_optimiser
+from .ranks import open_ranks
+from .recipe import TrainingError, check_recipe, find_recipe, read_recipe
+from .run_record import FINISHED, UNFINISHED, Run, log, split_patients
+from .start import Start, read_model, read_weights
+from .task import Judgement as Judgement
+from .task import Task as Task
+from .task import open_task as open_task
+from .task import task_class
+
+read_config = read_recipe
+#: The recipe of `--from` where none is named.
+FINE_TUNE = "fine_tune"
 
 
-def read_config(path: Path) -> dict:
-    """A recipe; its tables add to and replace those of the one it `extends`, a file beside it.
-
-    The network's table alone is replaced as a whole where the task is another.
-    """
-    with open(path, "rb") as file:
-        config = tomllib.load(file)
-    if "extends" not in config:
-        return config
-    base = read_config(path.parent / config.pop("extends"))
-    if "task" in config:
-        base["network"] = {}
-    for key, value in config.items():
-        base[key] = base.get(key, {}) | value if isinstance(value, dict) else value
-    return base
-
-
-class Task(Protocol):
-    """What is trained: the part of a training that knows hearts. The loop below knows none."""
-
-    def network(self) -> torch.nn.Module:
-        """Untrained."""
-
-    def cases(self, data: Path) -> list[Case]:
-        """Whom it may be trained on; those of the fold `holdout_fold` are held out."""
-
-    def load(self, used: list[Case], held: list[Case], generator: torch.Generator) -> str:
-        """Reads them; all randomness of `batch` comes from the generator. Returns words for the log."""
-
-    def batch(self) -> tuple[tuple[torch.Tensor, ...], object]:
-        """The network's arguments and what its answer is compared with."""
-
-    def loss(self, answer, truth) -> torch.Tensor:
-        """A number to make small. answer: what the network gave, perhaps in bfloat16, on the training's device."""
-
-    def judge(self, network: torch.nn.Module, device: torch.device) -> str:
-        """How it does on those held out, in words for the log."""
-
-
-def open_task(config: dict) -> Task:
-    """By the config's `task`; the cine network's where it names none. Raises ValueError."""
-    from .cine_task import CineTask
-    from .mass_task import RegressionTask, SegmentationTask
-    from .ml4h_task import ML4HRegressionTask, ML4HSegmentationTask
-    from .perfusion_task import PerfusionTask
-
-    tasks = {
-        "cine": CineTask,
-        "mass_regression": RegressionTask,
-        "mass_segmentation": SegmentationTask,
-        "ml4h_regression": ML4HRegressionTask,
-        "ml4h_segmentation": ML4HSegmentationTask,
-        "perfusion": PerfusionTask,
-    }
-    name = config.get("task", "cine")
-    if name not in tasks:
-        raise ValueError(f"There is no task '{name}'. Choose one of: {', '.join(tasks)}.")
-    return tasks[name](config)
-
-
-def open_optimiser(network: torch.nn.Module, o: dict) -> torch.optim.Optimizer:
-    """o: the config's [optimiser] table; AdamW where it names no `kind`."""
-    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "radam": torch.optim.RAdam}
-    return kinds[o.get("kind", "adamw")](network.parameters(), lr=o["learning_rate"], weight_decay=o["weight_decay"])
-
-
-def learning_rate(step: int, optimiser: dict) -> float:
-    """Linear warm-up, then half a cosine to zero unless the recipe names another `schedule`."""
-    rate = optimiser["learning_rate"]
-    if step < optimiser["warmup"]:
-        return rate * (step + 1) / optimiser["warmup"]
-    match optimiser.get("schedule", "cosine"):
-        case "constant":
-            return rate
-        case "exponential":
-            return rate * 0.5 ** (step / optimiser["half_life"])
-        case _:
-            done = (step - optimiser["warmup"]) / (optimiser["steps"] - optimiser["warmup"])
-            return rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-class Average:
-    """Exponential moving average of weights and batch statistics; what is evaluated and shipped."""
-
-    def __init__(self, network, decay: float):
-        self.network, self.decay, self.updates = deepcopy(network).eval(), decay, 0
-
-    @torch.no_grad()
-    def update(self, network) -> None:
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
-            if mine.dtype.is_floating_point:
-                mine.lerp_(theirs, 1 - decay)
-            else:
-                mine.copy_(theirs)
-
-
-def train(config: dict, data: Path, out: Path, start: Path | None = None) -> None:
+def train(config: dict, data: Path, out: Path, start: Path | Start | None = None, stop_at: int | None = None) -> dict:
     """Runs or resumes a training. Everything needed to repeat it is written beside the weights.
 
-    start: weights (`average.pt` of another run) to begin from instead of random ones.
+    start: weights to begin from instead of random ones, `average.pt` of another run. stop_at: the step after which it
+    stops before its end, as a proof; the run can be resumed. Returns its record (`run.json`). Raises TrainingError, and
+    Cancelled when it was interrupted and everything is saved.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(config["seed"])
-    generator = torch.Generator().manual_seed(config["seed"])
-    task = open_task(config)
-    network = _ordered(task.network().to(device))
-    if start:
-        network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
-    o = config["optimiser"]
-    optimiser = open_optimiser(network, o)
-    average = Average(network, o["ema"])
+    kind = task_class(config)
+    check_recipe(config, kind)
+    if isinstance(start, Path):
+        start = read_weights(start)
+    with open_ranks() as ranks, memory_words(config, ranks.device):
+        seed, o = config["seed"], DEFAULTS | config["optimiser"]
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(ranks.seed(seed))
+        with recipe_words():
+            task = kind(config | {"optimiser": o | {"batch": ranks.share(o["batch"])}})
+            network = ordered(task.network().to(ranks.device))
+        if start:
+            start.put_into(network, getattr(kind, "NOT_SHIPPED", ()))
+        if not ranks.first:
+            torch.manual_seed(ranks.seed(seed))  # what a network itself leaves to chance
 
-    cases = task.cases(data)
-    held = [case for case in cases if case.fold == config["data"]["holdout_fold"]]
-    used = [case for case in cases if case.fold != config["data"]["holdout_fold"]]
-    _provenance(out, config, used, held, start)
-    log(out, f"{len(used)} stacks to train on, {len(held)} held out; reading")
-    words = task.load(used, held, generator)
-    # The validation patients are read once a version, by the commands that say so, and not while choices are made.
-    judged = bool(held) and all(case.split == "train" for case in held)
-
-    step, checkpoint = 0, out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.network.load_state_dict(state["average"])
-        average.updates = step = state["step"]
-        optimiser.load_state_dict(state["optimiser"])
-        generator.set_state(state["generator"].cpu())
-        log(out, f"resumed at step {step}")
-    log(out, f"{words} on {device}")
-
-    losses, started, first = [], time.time(), step
-    network.train()
-    while step < o["steps"]:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, o)
-        inputs, truth = task.batch()
-        inputs = [_ordered(x.to(device)) for x in inputs]
-        with torch.autocast(device.type, torch.bfloat16, enabled=o["autocast"]):
-            answer = network(*inputs)
-        loss = task.loss(answer, truth.to(device))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        average.update(network)
-        losses.append(loss.item())
-        step += 1
-        if step % 50 == 0:
-            pace = (time.time() - started) / (step - first)
-            left = (o["steps"] - step) * pace / 60
-            log(out, f"step {step} loss {np.mean(losses[-50:]):.4f} {pace:.2f} s/step {left:.0f} min left")
-        if step % o["checkpoint_every"] == 0 or step == o["steps"]:
-            state = {
-                "network": network.state_dict(),
-                "average": average.network.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "generator": generator.get_state(),
-                "step": step,
-            }
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
-        if judged and (step % o["evaluate_every"] == 0 or step == o["steps"]):
-            log(out, f"step {step} {task.judge(average.network, device)}")
-    torch.save(average.network.state_dict(), out / "average.tmp")
-    os.replace(out / "average.tmp", out / "average.pt")
-    log(out, "done")
+        split = split_patients(task.cases(data), config)
+        run = Run(out, ranks)
+        run.begin(config, split, start)
+        run.log(f"{len(split.used)} stacks to train on, {len(split.held)} held out; reading")
+        with recipe_words():
+            words = task.load(split.used, split.judged, generator)
+        o = in_steps(o, task)
+        on_gpu = ranks.device.type == "cuda"
+        torch.backends.cudnn.benchmark = on_gpu  # pictures of a training have one size
+        batches = Batches(task, generator, ahead=AHEAD if on_gpu else 0, pinned=on_gpu)
+        loop = Loop(task, network, o, batches, generator, ranks)
+        loop.resume(run)
+        run.log(f"{words} on {run.record['device']}" + f", one of {ranks.count}" * (ranks.count > 1))
+        try:
+            loop.run(min(stop_at or o["steps"], o["steps"]), run, bool(split.judged))
+        finally:
+            batches.close()
+        finished = loop.step == o["steps"]
+        if finished and ranks.first:
+            save(loop.average.network.state_dict(), out / "average.pt")
+        run.note(status=FINISHED if finished else UNFINISHED, steps=loop.step, of_steps=o["steps"])
+        run.log("done" if finished else f"{UNFINISHED}: {loop.step} of {o['steps']} steps")
+        return run.record
 
 
-def _ordered(x):
-    """Pictures, or a network of 2D convolutions, in the memory order in which these are fast; 3D ones as they are."""
-    if isinstance(x, torch.nn.Module):
-        plane = all(p.ndim != 5 for p in x.parameters())
-        return x.to(memory_format=torch.channels_last) if plane else x
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+def in_steps(o: dict, task: Task) -> dict:
+    """The [optimiser] table with `steps` and `evaluate_every` as numbers of steps. Raises TrainingError.
+
+    An epoch is as many steps as it takes to see as many samples as there are.
+    """
+    per_epoch = math.ceil(task.samples / o["batch"]) if getattr(task, "samples", 0) else None
+    if per_epoch is None and ("epochs" in o or o["evaluate_every"] == "epoch"):
+        raise TrainingError("This task does not count in epochs: give steps, and evaluate_every in steps.")
+    if "epochs" in o:
+        o = o | {"steps": o["epochs"] * per_epoch}
+    return o | {"evaluate_every": per_epoch} if o["evaluate_every"] == "epoch" else o
 
 
-def log(out: Path, text: str) -> None:
-    """One line to the terminal and to log.txt, with the time."""
-    line = f"{time.strftime('%H:%M:%S')} {text}"
-    print(line, flush=True)
-    with open(out / "log.txt", "a") as file:
-        file.write(line + "\n")
+@contextmanager
+def recipe_words():
+    """What a task or a network cannot do with its recipe, as a TrainingError."""
+    try:
+        yield
+    except CardiacAIError:
+        raise
+    except KeyError as error:
+        raise TrainingError(f"The recipe or the data lack {error}.") from error
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"{error}") from error
 
 
-def _provenance(out: Path, config: dict, used: list[Case], held: list[Case], start: Path | None) -> None:
-    """Writes `run.json`. Raises ValueError when the folder holds a run of another recipe or start, or patients leak."""
-    earlier = json.loads((out / "run.json").read_text()) if (out / "run.json").exists() else None
-    if earlier and earlier["config"] != config:
-        raise ValueError(f"{out} holds a run of another recipe. Choose another folder, or delete that one.")
-    begun = json.loads((start.parent / "run.json").read_text()) if start else None
-    if earlier and (earlier["start"] or {}).get("config") != (begun or {}).get("config"):
-        raise ValueError(f"{out} holds a run that began from other weights. Give the same --start, or another folder.")
-    commits = [earlier["commit"]] if earlier else []
-    leaked = seen_by(begun) & {case.patient for case in held}
-    if leaked:
-        raise ValueError(
-            f"{start} was trained on {', '.join(sorted(leaked))}, whom this run holds out. Take another start."
-        )
-    record = {
-        "config": config,
-        "trained_on": sorted({case.patient for case in used}),
-        "held_out": sorted({case.patient for case in held}),
-        "start": begun,
-        "commit": ", ".join(dict.fromkeys([*commits, protocol.commit()])),  # of every time it was begun or resumed
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "machine": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-    }
-    (out / "run.json").write_text(json.dumps(record, indent=1))
+@contextmanager
+def memory_words(config: dict, device: torch.device):
+    """Out of memory, as a TrainingError that says what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        batch = config["optimiser"]["batch"]
+        remedy = f"batch = {batch // 2}" if batch > 1 else "a smaller crop or size in [sampling] or [input]"
+        raise TrainingError(
+            f"Out of memory on {device} with a batch of {batch}. Write {remedy} into the recipe's "
+            f"{'[optimiser] table ' if batch > 1 else ''}and choose another run folder. ({error})"
+        ) from error
 
 
-def seen_by(record: dict | None) -> set[str]:
-    """Patients that the weights of a run were trained on, in all its stages. record: its `run.json`."""
-    return set(record["trained_on"]) | seen_by(record.get("start")) if record else set()
+def out_of_memory(error: BaseException) -> bool:
+    """PyTorch's CPU allocator and cuBLAS raise plain RuntimeErrors."""
+    words = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="cardiacai-train", description=__doc__)
-    parser.add_argument("config", type=Path, help="recipe, a .toml file")
-    parser.add_argument("--data", type=Path, required=True, help="ACDC folder with patients.csv and training/")
-    parser.add_argument("--fold", type=int, help="hold out this fold instead of the one the recipe names")
-    parser.add_argument("--start", type=Path, help="average.pt of another run, to begin from its weights")
+    parser.add_argument("config", nargs="?", help="recipe: a .toml file, or the name of one that comes with CardiacAI")
+    parser.add_argument("--data", type=Path, required=True, help="folder of hearts with labels")
+    parser.add_argument("--data-name", help="of the data set; tells its patients from others who are named alike")
+    parser.add_argument("--patient-pattern", help="nnU-Net: see cardiacai-check-data")
+    parser.add_argument("--fold", type=int, help="hold out this fold instead of the one the recipe names; -1: none")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--start", type=Path, help="average.pt of another run, to begin from its weights")
+    begin.add_argument(
+        "--from",
+        dest="model",
+        help="go on with this model: a model folder, a shipped model's name, or a finished run's folder. Its network "
+        "and its preprocessing are taken from there, the rest from the recipe",
+    )
+    parser.add_argument("--steps", type=int, help="stop after so many steps, as a proof; the run can be resumed")
     parser.add_argument("-o", "--out", type=Path, required=True, help="run folder; an unfinished run there is resumed")
+    parser.add_argument("--debug", action="store_true", help="show where in the code an error arose")
     arguments = parser.parse_args(argv)
-    config = read_config(arguments.config)
-    if arguments.fold is not None:
-        config["data"]["holdout_fold"] = arguments.fold
-    train(config, arguments.data, arguments.out, arguments.start)
+    if not (arguments.config or arguments.model):
+        parser.error("name a recipe, or a model to go on with (--from)")
+    if arguments.steps is not None and arguments.steps < 1:
+        parser.error(f"--steps {arguments.steps} should be above 0")
+    try:
+        _run(arguments)
+    except (Cancelled, KeyboardInterrupt) as stopped:
+        print(str(stopped) or "Stopped at once. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return Cancelled.exit_code
+    except (CardiacAIError, OSError) as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return TrainingError.exit_code
     return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    config = read_recipe(find_recipe(arguments.config or FINE_TUNE))
+    start = read_weights(arguments.start) if arguments.start else None
+    if arguments.model:
+        start = read_model(arguments.model)
+        config = start.recipe(config)
+    given = {"holdout_fold": arguments.fold, "name": arguments.data_name}
+    given |= {"patient_pattern": arguments.patient_pattern}
+    config["data"] = config.get("data", {}) | {key: value for key, value in given.items() if value is not None}
+    record = train(config, arguments.data, arguments.out, start, arguments.steps)
+    if record["status"] == FINISHED and os.environ.get("RANK", "0") == "0":
+        publish(arguments.out, record)
+
+
+def publish(out: Path, record: dict) -> None:
+    """Writes `model/` into the folder of a finished run, where the task's networks can be a model folder."""
+    from .own_model import has_folder, write_model_folder
+
+    if not has_folder(record["config"]):
+        return
+    begun = record["start"] or {}
+    change = "Trained by cardiacai-train"
+    if "model" in begun:
+        change = f"Fine-tuned from {begun['model']} {begun['version']}"
+    with recipe_words():
+        write_model_folder(out, out / "model", version="0.1.0", change=change)
+    log(out, f"model folder: {out / 'model'}")
 
 
 if __name__ == "__main__":

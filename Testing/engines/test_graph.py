@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from CardiacAILib.engines import shipped_models
 from CardiacAILib.engines.graph import read_graph
 from CardiacAILib.errors import ModelError
 
@@ -36,6 +37,12 @@ def test_only_the_few_operations_every_engine_knows(content):
     assert operations == {"Conv", "LeakyRelu", "MaxPool", "ConvTranspose", "Concat"}
 
 
+def test_shipped_models_go_the_fast_way(content):
+    assert read_graph(content).plain
+    for model in shipped_models():
+        assert read_graph(model.network).plain, model.name
+
+
 @pytest.mark.parametrize("cut", [0, 1, 7, 100, 5000, 0.3, 0.5, 0.99])
 def test_cut_short(content, cut):
     with pytest.raises(ModelError):
@@ -53,9 +60,12 @@ def test_noise_is_no_onnx_file():
 @pytest.mark.parametrize(
     ("op", "settings"),
     [
-        ("Conv", {"strides": [2, 2], "kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}),
-        ("Conv", {"strides": [1, 1], "kernel_shape": [3, 3], "pads": [0, 0, 0, 0]}),
+        ("Conv", {"strides": [2, 2], "kernel_shape": [3, 3], "pads": [0, 0, 1, 1]}),
+        ("Conv", {"strides": [1, 1], "kernel_shape": [3, 3], "auto_pad": "SAME_UPPER"}),
         ("Conv", {"strides": [1, 1], "kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "group": 2}),
+        ("ConvTranspose", {"strides": [2, 2], "kernel_shape": [3, 3]}),
+        ("MaxPool", {"strides": [2, 2], "kernel_shape": [3, 3], "ceil_mode": 1}),
+        ("Resize", {"mode": "cubic"}),
         ("Softmax", {"axis": 1}),
     ],
 )
@@ -63,7 +73,7 @@ def test_what_the_engines_cannot_run_is_refused(op, settings):
     weight = numpy_helper.from_array(np.zeros((2, 2, 3, 3), np.float32), "w")
     shape = ["n", 2, "h", "w"]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
-    node = helper.make_node(op, ["x", "w"] if op == "Conv" else ["x"], ["y"], **settings)
+    node = helper.make_node(op, ["x", "w"] if op.startswith("Conv") else ["x"], ["y"], **settings)
     model = helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:], [weight]))
     with pytest.raises(ModelError, match=f"cannot run the model's operation {op}"):
         read_graph(model.SerializeToString())

@@ -7,7 +7,7 @@ import pytest
 
 from CardiacAILib.engines import load_model, open_engine, shipped_models
 from CardiacAILib.errors import ModelError
-from CardiacAITraining.bundle import write_sums
+from CardiacAITraining.bundle import too_large, write_sums
 
 
 @pytest.fixture
@@ -33,6 +33,16 @@ def test_shipped_models_load_by_name_and_are_whole():
         assert load_model(model.name).folder == load_model(model.folder).folder == model.folder
         assert model.network
         assert model.license_text
+
+
+def test_what_is_shipped_stays_small():
+    """One model 8 MB, the two LV mass networks that together, all of them 25 MB (design decision 2)."""
+    for model in shipped_models():
+        wanted = json.loads((model.folder / "configs" / "inference.json").read_text())["preprocessing"]["transforms"][0]
+        assert too_large(model.folder, wanted) == ""
+    assert "more than the 4 MB" in too_large(model.folder.parent, {"frames": 1})
+    files = [path for path in model.folder.parent.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 25_000_000
 
 
 @pytest.mark.skipif(not shipped_models(), reason="no model is shipped yet")

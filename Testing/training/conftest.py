@@ -1,6 +1,7 @@
 """A tiny data set in ACDC's layout, made of phantoms."""
 
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import write_volume
 from CardiacAILib.phantom import random_phantom
+
+sys.path.append(str(Path(__file__).parent))  # for evaluated
 
 
 @pytest.fixture(scope="session")

@@ -173,7 +173,7 @@ def test_phases_are_paired_by_patient_whatever_their_order(data, tmp_path, monke
         nothing = {key: [None, None] for key in agreement.MEASURES}
         return {"patient": ed.patient, "group": "", "failed": "left", "flags": [], "measures": nothing}
 
-    head = SimpleNamespace(name="m", version="1", network=b"")
+    head = SimpleNamespace(name="m", version="1", network=b"", metadata={})
     engine = SimpleNamespace(model=head, name="e", precision="f32")
     monkeypatch.setattr(agreement.protocol, "open_model", lambda parser, arguments: (engine, mixed))
     monkeypatch.setattr(agreement, "agree", agree)

@@ -1,8 +1,10 @@
 """Paired comparison of two models: closed values, and what must not be compared."""
 
+import json
+
 import pytest
 
-from CardiacAITraining.compare import compare
+from CardiacAITraining.compare import compare, main
 
 
 def records(shift, patients=("a", "b", "c", "d")):
@@ -29,3 +31,18 @@ def test_equal_models_have_no_gain():
 def test_other_patients_are_refused():
     with pytest.raises(ValueError, match="different patients"):
         compare(records(0.0), records(0.0, ("a", "b", "c", "e")))
+
+
+def test_models_of_one_class_are_compared_by_it_and_different_tasks_not(tmp_path, capsys):
+    def file(name, task, key, value):
+        records = [{"patient": p, f"{key}_dice": value} for p in "abc"]
+        path = tmp_path / name
+        path.write_text(json.dumps({"model": name, "version": "1", "split": "all", "task": task, "records": records}))
+        return str(path)
+
+    old, new = file("old", "lv_region", "LV_region", 0.90), file("new", "lv_region", "LV_region", 0.92)
+    assert main([old, new]) == 0
+    assert "mean Dice +0.0200 (+0.0200 to +0.0200)" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([old, file("lines", "contours", "contour", 0.9)])
+    assert "draw different things: contours, lv_region" in capsys.readouterr().err

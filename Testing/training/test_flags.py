@@ -198,6 +198,11 @@ def test_evaluations_are_pooled_when_their_patients_differ():
         check({"a": evaluation(4), "b": evaluation(4)})
 
 
+def test_flags_of_models_that_draw_other_things_are_not_judged():
+    with pytest.raises(InputError, match=r"region\.json is of another"):
+        check({"region.json": evaluation(4, task="lv_region")})
+
+
 def test_the_command_writes_json_and_markdown(tmp_path, capsys):
     (tmp_path / "holdout.json").write_text(json.dumps(evaluation(5, poor=(1,))))
     assert flag_check.main([str(tmp_path / "holdout.json"), "-o", str(tmp_path / "flags.json")]) == 0

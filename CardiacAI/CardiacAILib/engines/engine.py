@@ -29,19 +29,21 @@ class Engine:
         self._last_use = self._graph.last_use()
 
     def run(self, images: np.ndarray, *others: np.ndarray) -> np.ndarray:
-        """What the network answers to slices.
+        """What the network answers to slices, or to stacks if it is a 3D network.
 
-        images: float32 (n, c, h, w), normalised; n at least 1, c as the model has it, h and w multiples of 16. others:
-        (n, k, 1, 1), what a model is told besides, as many as it has inputs more than one. Returns a new float32
-        array: (n, classes, h, w) logits, or (n, k, 1, 1) of a model that answers numbers. Raises ValueError for other
-        shapes, EngineError when the engine fails.
+        images: float32 (n, c, h, w), or (n, c, d, h, w) for stacks of d slices, normalised; n at least 1, c as the
+        model has it, h and w multiples of 16. others: (n, k, 1, 1), or (n, k, 1, 1, 1), what a model is told besides,
+        as many as it has inputs more than one. Returns a new float32 array: (n, classes, h, w) or (n, classes, d, h, w)
+        logits; of a model that answers numbers (n, k, 1, 1) or (n,). Raises ValueError for other shapes, EngineError
+        when the engine fails.
         """
-        shape, multiple = np.shape(images), self.side_multiple
+        shape, multiple, sides = np.shape(images), self.side_multiple, self._graph.sides
         channels, *told = self._graph.inputs.values()
-        if len(shape) != 4 or shape[1] != channels or 0 in shape or shape[2] % multiple or shape[3] % multiple:
-            wanted = f"(n, {channels}, h, w) with h and w multiples of {multiple}"
+        odd = any(side % multiple for side in shape[-2:])
+        if len(shape) != 2 + sides or shape[1] != channels or 0 in shape or odd:
+            wanted = f"(n, {channels}, {'d, ' * (sides - 2)}h, w) with h and w multiples of {multiple}"
             raise ValueError(f"images of shape {shape}; wanted {wanted}")
-        found, wanted = [np.shape(other) for other in others], [(shape[0], count, 1, 1) for count in told]
+        found, wanted = [np.shape(other) for other in others], [(shape[0], count, *(1,) * sides) for count in told]
         if found != wanted:
             raise ValueError(f"beside {shape[0]} images, arrays of shapes {found}; wanted {wanted}")
         return self._run(*(np.ascontiguousarray(array, dtype=np.float32) for array in (images, *others)))

@@ -2,7 +2,7 @@
 
 ONNX is a protobuf message: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto has the field numbers used here, and
 https://protobuf.dev/programming-guides/encoding the encoding. Only the operations our networks use are accepted, with
-the settings they use, so that the engines which run a `Graph` need no cases of their own.
+the settings they use, so that the engines which run a `Graph` need few cases of their own.
 """
 
 import struct
@@ -15,12 +15,15 @@ from ..errors import ModelError
 
 @dataclass(frozen=True)
 class Node:
-    """One operation on images (n, channels, h, w).
+    """One operation on images (n, channels, sides...), two sides or three.
 
-    op: "Conv" (stride 1, odd kernel, padded to keep the size), "LeakyRelu", "MaxPool" (2x2), "ConvTranspose" (2x2,
-    stride 2), "Concat" (channels), "GlobalAveragePool" (to one pixel) or "Add" (an image of one pixel is added to every
-    pixel of the other). inputs: names of images. weight, bias: arrays of the convolutions, else None. slope: of
-    LeakyRelu below zero; 0 for Relu. Fully connected layers are convolutions of one pixel.
+    op: "Conv", "ConvTranspose" (kernel as large as its stride, nothing cut off), "MaxPool", "LeakyRelu", "Softplus",
+    "Tanh", "Concat" (channels), "Add" and "Mul" (an image of one pixel counts for every pixel of the other),
+    "GlobalAveragePool" (to one pixel), "Expand" (one pixel, to the sides of the second image), "Resize" (by whole
+    numbers) or "Reshape" (to one row of numbers). inputs: names of images. weight, bias: arrays of the convolutions,
+    else None. slope: of LeakyRelu below zero; 0 for Relu. By side: strides of the convolutions and MaxPool; pads of
+    Conv and MaxPool, before and after alike; dilations of Conv; kernel of MaxPool; scales of Resize, which is linear
+    between the middles of pixels or else repeats them. Fully connected layers are convolutions of one pixel.
     """
 
     op: str
@@ -29,6 +32,30 @@ class Node:
     weight: np.ndarray | None = None
     bias: np.ndarray | None = None
     slope: float = 0.0
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    kernel: tuple[int, ...] = ()
+    scales: tuple[int, ...] = ()
+    linear: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one of the few that the numpy engine does fast.
+
+        A 2D Conv of stride 1 that keeps the size, 2 x 2 MaxPool and ConvTranspose, LeakyRelu, Concat, Add or
+        GlobalAveragePool.
+        """
+        match self.op:
+            case "Conv":
+                sides = self.weight.shape[2:]
+                same = self.pads == tuple(side // 2 for side in sides) and all(side % 2 for side in sides)
+                return len(sides) == 2 and same and {*self.strides, *self.dilations} == {1}
+            case "ConvTranspose":
+                return self.strides == (2, 2)
+            case "MaxPool":
+                return self.kernel == self.strides == (2, 2) and self.pads == (0, 0)
+        return self.op in ("LeakyRelu", "Concat", "Add", "GlobalAveragePool")
 
 
 @dataclass(frozen=True)
@@ -36,11 +63,18 @@ class Graph:
     """Nodes in the order they run; one image out. All weights float32.
 
     inputs: name -> channels, in the order they are given: pictures, then what else is known of them, one pixel each.
+    sides: of a picture, 2 or 3.
     """
 
     nodes: tuple[Node, ...]
     inputs: dict[str, int]
     output: str
+    sides: int = 2
+
+    @property
+    def plain(self) -> bool:
+        """Whether the numpy engine's fast way suffices."""
+        return self.sides == 2 and all(node.plain for node in self.nodes)
 
     def last_use(self) -> dict[str, int]:
         """Name of an image -> index of the last node that reads it: after that its memory can go."""
@@ -51,18 +85,27 @@ def read_graph(onnx: bytes) -> Graph:
     """Parses an ONNX file. Raises ModelError when it is no ONNX file or holds what this version cannot run."""
     try:
         graph = _message(_message(onnx)[7][0])
-        constants = dict(_tensor(_message(data)) for data in graph.get(5, ()))
+        constants = {tensor[8][0].decode(): _array(tensor) for tensor in map(_message, graph.get(5, ()))}
+        shapes = {}  # name of an image's shape -> name of that image
         nodes = []
         for data in graph[1]:
             node = _message(data)
-            op, inputs, output = node[4][0].decode(), [name.decode() for name in node[1]], node[2][0].decode()
+            op, inputs, output = node[4][0].decode(), [name.decode() for name in node.get(1, ())], node[2][0].decode()
             attributes = dict(_attribute(_message(attribute)) for attribute in node.get(5, ()))
-            if op == "Cast" and inputs[0] in constants:  # weights stored as float16
+            if op == "Constant":
+                constants[output] = attributes["value"]
+            elif op in ("Cast", "Identity") and inputs[0] in constants:  # weights stored as float16; equal ones once
                 constants[output] = constants[inputs[0]].astype(np.float32)
+            elif op == "Shape":
+                shapes[output] = inputs[0]
             else:
+                if op == "Expand":
+                    inputs[1] = shapes[inputs[1]]
                 nodes.append(_node(op, inputs, output, attributes, constants))
-        inputs = dict(_input(_message(data)) for data in graph[11] if _name(data) not in constants)
-        return Graph(tuple(nodes), inputs, _name(graph[12][0]))
+        inputs = [_input(_message(data)) for data in graph[11] if _name(data) not in constants]
+        (_, dimensions), *_ = inputs
+        channels = {name: count for name, (_, count, *_) in inputs}
+        return Graph(tuple(nodes), channels, _name(graph[12][0]), len(dimensions) - 2)
     except (KeyError, IndexError, ValueError, TypeError, struct.error) as error:
         raise ModelError(
             f"The model's ONNX file cannot be read ({error!r}). Reinstall CardiacAI or copy it again."
@@ -70,57 +113,79 @@ def read_graph(onnx: bytes) -> Graph:
 
 
 def _node(op: str, inputs: list[str], output: str, attributes: dict, constants: dict) -> Node:
-    images = tuple(name for name in inputs if name not in constants)
-    weights = [constants[name] for name in inputs if name in constants]
-    weight, bias = [*weights, None, None][:2]
+    images = tuple(name for name in inputs if name and name not in constants)
+    given = [constants[name] for name in inputs if name in constants]
     kernel = tuple(attributes.get("kernel_shape", ()))
-    stride = tuple(attributes.get("strides", ()))
-    pads = tuple(attributes.get("pads", ()))
-    plain = attributes.get("group", 1) == 1 and set(attributes.get("dilations", [1])) == {1}
-    same = tuple(side // 2 for side in kernel) * 2
+    count = len(kernel)
+    strides = tuple(attributes.get("strides", (1,) * count))
+    dilations = tuple(attributes.get("dilations", (1,) * count))
+    pads = tuple(attributes.get("pads", (0,) * 2 * count))
+    even = pads[:count] == pads[count:] and attributes.get("auto_pad", "NOTSET") == "NOTSET"
+    weighted = len(images) == 1 and given and attributes.get("group", 1) == 1 and given[0].shape[2:] == kernel
+    scales = tuple(given[-1].tolist()) if op == "Resize" and given else ()
+    resized = tuple(attributes.get(key) for key in ("mode", "coordinate_transformation_mode", "nearest_mode"))
     known = {
-        "Conv": plain and stride == (1, 1) and pads == same and all(side % 2 for side in kernel) and len(kernel) == 2,
-        "ConvTranspose": plain and kernel == stride == (2, 2) and set(pads) <= {0},
-        "MaxPool": plain and kernel == stride == (2, 2) and set(pads) <= {0} and not attributes.get("ceil_mode"),
-        "Concat": attributes.get("axis") == 1 and not weights,
+        "Conv": weighted and even,
+        "ConvTranspose": weighted and kernel == strides and {*pads, *attributes.get("output_padding", ())} <= {0},
+        "MaxPool": count and even and not attributes.get("ceil_mode") and set(dilations) <= {1},
+        "Concat": attributes.get("axis") == 1 and not given,
         "Add": len(images) == 2,
-        "GlobalAveragePool": True,
-        "LeakyRelu": True,
-        "Relu": True,
-    }
+        "Mul": len(images) == 2,
+        "Expand": len(images) == 2,
+        "Resize": scales[:2] == (1, 1)
+        and all(scale == int(scale) > 0 for scale in scales)
+        and (resized[:2] == ("linear", "half_pixel") or resized == ("nearest", "asymmetric", "floor")),
+        "Reshape": op == "Reshape" and [array.tolist() for array in given] == [[-1]],
+    } | dict.fromkeys(("GlobalAveragePool", "LeakyRelu", "Relu", "Softplus", "Tanh"), True)
     if not known.get(op):
         raise ModelError(f"This version of CardiacAI cannot run the model's operation {op} {attributes}.")
-    if op in ("Conv", "ConvTranspose") and bias is None:
-        bias = np.zeros(weight.shape[0 if op == "Conv" else 1], np.float32)
-    slope = attributes.get("alpha", 0.01) if op == "LeakyRelu" else 0.0
-    return Node("LeakyRelu" if op == "Relu" else op, images, output, weight, bias, slope)
+    match op:
+        case "Conv" | "ConvTranspose":
+            weight, bias = [*given, None][:2]
+            if bias is None:
+                bias = np.zeros(weight.shape[0 if op == "Conv" else 1], np.float32)
+            dilations = tuple(1 if side == 1 else rate for side, rate in zip(kernel, dilations, strict=True))
+            return Node(op, images, output, weight, bias, 0.0, strides, pads[:count], dilations)
+        case "MaxPool":
+            return Node(op, images, output, strides=strides, pads=pads[:count], kernel=kernel)
+        case "LeakyRelu":
+            return Node(op, images, output, slope=attributes.get("alpha", 0.01))
+        case "Relu":
+            return Node("LeakyRelu", images, output)
+        case "Resize":
+            scales = tuple(int(scale) for scale in scales[2:])
+            return Node(op, images, output, scales=scales, linear=resized[0] == "linear")
+    return Node(op, images, output)
 
 
 def _name(data: bytes) -> str:
     return _message(data)[1][0].decode()
 
 
-def _input(fields: dict) -> tuple[str, int]:
-    """Name and channels of a ValueInfoProto: its type is a tensor's, whose shape's second dimension has that value."""
+def _input(fields: dict) -> tuple[str, list[int | None]]:
+    """Name and dimensions of a ValueInfoProto, whose type is a tensor's with a shape; None for one of any length."""
     shape = _message(_message(_message(fields[2][0])[1][0])[2][0])
-    return fields[1][0].decode(), _message(shape[1][1])[1][0]
+    return fields[1][0].decode(), [_message(dimension).get(1, [None])[0] for dimension in shape[1]]
 
 
 _DTYPES = {1: np.dtype("<f4"), 7: np.dtype("<i8"), 10: np.dtype("<f2")}
 
 
-def _tensor(fields: dict) -> tuple[str, np.ndarray]:
+def _array(fields: dict) -> np.ndarray:
     """TensorProto with raw data, as every exporter writes weights."""
-    values = np.frombuffer(fields[9][0], _DTYPES[fields[2][0]])
-    return fields[8][0].decode(), values.reshape(_integers(fields.get(1, ())))
+    return np.frombuffer(fields[9][0], _DTYPES[fields[2][0]]).reshape(_integers(fields.get(1, ())))
 
 
-def _attribute(fields: dict) -> tuple[str, float | int | list[int] | bytes | None]:
+def _attribute(fields: dict) -> tuple[str, float | int | str | list[int] | np.ndarray | None]:
     kind = fields[20][0]
     if kind == 1:
         value = struct.unpack("<f", fields[2][0])[0]
     elif kind == 2:
         value = _integers(fields[3])[0]
+    elif kind == 3:
+        value = fields[4][0].decode()
+    elif kind == 4:
+        value = _array(_message(fields[5][0]))
     elif kind == 7:
         value = _integers(fields[8])
     else:

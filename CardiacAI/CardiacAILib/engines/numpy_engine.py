@@ -3,6 +3,7 @@
 A slice is held as (channels, h + 2 b, w + 2 b) with a zero border of b pixels. Flattened behind the channels, a shift
 of the picture is then a shift of the line, so a convolution is a few memory copies of whole runs and one matrix
 product; it is done in blocks small enough to stay in a core's cache. Slices are computed side by side, a thread each.
+Networks of other operations than the shipped ones (`Graph.plain`) go the slower way of `numpy_general.py`.
 """
 
 import os
@@ -14,6 +15,7 @@ from .blas import one_blas_thread
 from .engine import Engine
 from .graph import Node
 from .model import Model
+from .numpy_general import GeneralGraph
 
 #: Floats in the workspace of one block of a convolution: half a megabyte, a core's second-level cache.
 _WORKSPACE = 1 << 17
@@ -27,18 +29,20 @@ class NumpyEngine(Engine):
     def __init__(self, model: Model) -> None:
         super().__init__(model, "f32", "CPU")
         self.batch = os.cpu_count() or 1
-        weighted = [node for node in self._graph.nodes if node.weight is not None]
-        readers = [name for node in self._graph.nodes for name in node.inputs]
-        self._shared = {name for name in readers if readers.count(name) > 1}
-        self._matrices = {node.output: _matrix(node) for node in weighted}
-        self._border = max(max(node.weight.shape[2:]) // 2 for node in weighted if node.op == "Conv")
+        self._answer = self._slice if self._graph.plain else GeneralGraph(self._graph)
+        if self._graph.plain:
+            weighted = [node for node in self._graph.nodes if node.weight is not None]
+            readers = [name for node in self._graph.nodes for name in node.inputs]
+            self._shared = {name for name in readers if readers.count(name) > 1}
+            self._matrices = {node.output: _matrix(node) for node in weighted}
+            self._border = max(max(node.weight.shape[2:]) // 2 for node in weighted if node.op == "Conv")
 
     def _run(self, images: np.ndarray, *others: np.ndarray) -> np.ndarray:
         with one_blas_thread() as arranged:
             if not arranged:
-                return np.stack([self._slice(*inputs) for inputs in zip(images, *others, strict=True)])
+                return np.stack([self._answer(*inputs) for inputs in zip(images, *others, strict=True)])
             with ThreadPoolExecutor(self.batch) as pool:
-                return np.stack(list(pool.map(self._slice, images, *others)))
+                return np.stack(list(pool.map(self._answer, images, *others)))
 
     def _slice(self, *inputs: np.ndarray) -> np.ndarray:
         """(c, h, w) and what is told besides, (k, 1, 1) each -> the answer for this slice."""

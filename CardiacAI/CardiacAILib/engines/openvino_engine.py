@@ -46,17 +46,18 @@ class OpenVinoEngine(Engine):
         self._core = openvino.Core()
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise EngineError("bf16 is not supported by this CPU. Use f32, the reference precision.")
-        self._queues: dict[tuple[int, int], object] = {}  # by (h, w)
+        self._queues: dict[tuple[int, ...], object] = {}  # by (h, w) or (d, h, w)
         self.batch = len(self._queue(model.preprocessing.size))
 
-    def _queue(self, size: tuple[int, int]):
+    def _queue(self, size: tuple[int, ...]):
         """The compiled network for slices of one size; 0.2 s the first time."""
         if size not in self._queues:
             openvino = import_openvino()
             try:
                 network = self._core.read_model(model=self.model.network, weights=b"")
                 (picture, channels), *told = self._graph.inputs.items()
-                network.reshape({picture: [1, channels, *size]} | {name: [1, k, 1, 1] for name, k in told})
+                pixel = [1] * len(size)
+                network.reshape({picture: [1, channels, *size]} | {name: [1, k, *pixel] for name, k in told})
                 compiled = self._core.compile_model(
                     network,
                     "CPU",

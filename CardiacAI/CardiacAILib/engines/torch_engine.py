@@ -87,19 +87,34 @@ class TorchEngine(Engine):
         from torch.nn import functional
 
         match node.op:
-            case "Conv":
+            case "Conv" | "ConvTranspose":
                 weight, bias = self._weights[node.output]
-                return functional.conv2d(images[0], weight, bias, padding="same")
-            case "ConvTranspose":
-                weight, bias = self._weights[node.output]
-                return functional.conv_transpose2d(images[0], weight, bias, stride=2)
+                kind, sides = ("conv_transpose" if node.op == "ConvTranspose" else "conv"), weight.ndim - 2
+                given = {"stride": node.strides, "padding": node.pads, "dilation": node.dilations}
+                return getattr(functional, f"{kind}{sides}d")(images[0], weight, bias, **given)
             case "LeakyRelu":
                 return functional.leaky_relu(images[0], node.slope)
             case "MaxPool":
-                return functional.max_pool2d(images[0], 2)
+                pool = functional.max_pool2d if len(node.kernel) == 2 else functional.max_pool3d
+                return pool(images[0], node.kernel, node.strides, node.pads)
             case "Concat":
                 return torch.cat(images, dim=1)
             case "Add":
                 return images[0] + images[1]
+            case "Mul":
+                return images[0] * images[1]
+            case "Softplus":
+                return functional.softplus(images[0])
+            case "Tanh":
+                return torch.tanh(images[0])
             case "GlobalAveragePool":
-                return images[0].mean((2, 3), keepdim=True)
+                return images[0].mean(tuple(range(2, images[0].ndim)), keepdim=True)
+            case "Expand":
+                return images[0].expand(-1, -1, *images[1].shape[2:])
+            case "Resize":
+                linear = "bilinear" if len(node.scales) == 2 else "trilinear"
+                return functional.interpolate(
+                    images[0], scale_factor=node.scales, mode=linear if node.linear else "nearest"
+                )
+            case "Reshape":
+                return images[0].reshape(-1)
