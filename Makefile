@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench bench-cine bench-perfusion agreement flags clean
+.PHONY: demo test lint bench bench-cine bench-perfusion agreement flags results clean
 
 # The answer to the terms is kept in the demo's folder: it must not stand for one's own images.
 demo: $(VENV)/.demo
@@ -18,10 +18,9 @@ test: $(VENV)/.test lint
 lint: $(VENV)/.test
 	$(BIN)/ruff check CardiacAI CardiacAISegment CardiacAIMass CardiacAIPerfusion Testing
 
+# What the results page tells of time and memory comes from here.
 bench: $(VENV)/.test
-	$(BIN)/python -m CardiacAITraining.bench
-	$(BIN)/python -m CardiacAITraining.bench_cine
-	$(BIN)/python -m CardiacAITraining.bench_perfusion
+	$(BIN)/python -m CardiacAITraining.bench_files -o docs/evaluations/bench
 
 bench-cine: $(VENV)/.test
 	$(BIN)/python -m CardiacAITraining.bench_cine
@@ -38,6 +37,10 @@ agreement: $(VENV)/.test
 
 flags: $(VENV)/.test
 	$(BIN)/python -m CardiacAITraining.flag_check docs/evaluations/holdout.json -o docs/evaluations/flags.json
+
+# docs/results.md from the files in docs/evaluations.
+results: $(VENV)/.test
+	$(BIN)/python -m CardiacAITraining.results
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \

@@ -124,11 +124,11 @@ def judge(measures: dict[str, dict]) -> list[dict]:
 
 
 def by_patient(cases: Sequence[Case]) -> list[tuple[Case, Case]]:
-    """(ED, ES) of every patient, whatever the order of the cases."""
+    """(ED, ES) of every patient who has both, whatever the order of the cases."""
     found: dict[str, dict[str, Case]] = {}
     for case in cases:
         found.setdefault(case.patient, {})[case.phase] = case
-    return [(phases["ED"], phases["ES"]) for phases in found.values()]
+    return [(phases["ED"], phases["ES"]) for phases in found.values() if {"ED", "ES"} <= phases.keys()]
 
 
 def two_phases(ed: Case, es: Case) -> tuple[Cine, Volume]:

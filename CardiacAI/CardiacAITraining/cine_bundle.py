@@ -16,9 +16,11 @@ def described(network_def: dict, preprocessing: dict, labels: dict[str, str] | N
     """The part of metadata.json about what goes in and comes out. preprocessing: `spacing`, `size`, `percentiles`.
 
     labels: value -> name, of a network that draws something else than the library's structures. A network of one output
-    gives the logit of label 1.
+    gives the logit of label 1. Raises ValueError for one output and other than two labels.
     """
     labels = labels or {str(BACKGROUND): "background"} | {str(s.value): s.name for s in STRUCTURES}
+    if _one_output(network_def) and len(labels) != 2:
+        raise ValueError("A network of one output draws one thing: give two `labels`, the background and what it is.")
     channels = {"0": labels["1"]} if _one_output(network_def) else labels
     lower, upper = preprocessing["percentiles"]
     image = {

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.losses import DiceCELoss
-from monai.networks.nets import BasicUNet
 
 from CardiacAILib.engines import load_model
 from CardiacAILib.phantom import random_phantom
 
-from .acdc import Case, list_cases
+from .cases import Case, listed, seen_by
+from .data_sets import recipe_cases
 from .sampling import CANVAS, Sampler, Slices
-from .task import Judgement
+from .task import Judgement, recipe_network
 
 
 class CineTask:
@@ -40,14 +40,15 @@ class CineTask:
         self._teacher = None
 
     def network(self) -> torch.nn.Module:
-        return BasicUNet(**network_arguments(self.config))
+        return recipe_network(self.config["network"], self.NETWORK)
 
     def cases(self, data: Path) -> list[Case]:
-        return [case for case in list_cases(data, self.config["data"]["folds"]) if case.split == "train"]
+        return [case for case in recipe_cases(data, self.config["data"]) if case.split == "train"]
 
     def load(self, used: list[Case], held: list[Case], generator: torch.Generator) -> str:
         config = self.config
         real, phantoms = load_slices(used, config), phantom_slices(config)
+        self.samples = len(real)
         self._held = load_slices(held, config) if held else None
         if "teacher" in config:
             self._teacher = open_teacher(config["teacher"]["model"], held)
@@ -88,7 +89,7 @@ def open_teacher(name_or_folder: str, held: list[Case]) -> torch.nn.Module:
     from monai.bundle import ConfigParser
 
     model = load_model(name_or_folder)
-    seen = {case.patient for case in held} & set(model.metadata["training"]["trained_on"])
+    seen = listed({case.patient for case in held}, seen_by(model.metadata.get("training")))
     if seen:
         raise ValueError(
             f"The teacher {name_or_folder} was trained on {', '.join(sorted(seen))}, whom this run holds out. Take the "
@@ -100,14 +101,6 @@ def open_teacher(name_or_folder: str, held: list[Case]) -> torch.nn.Module:
     network.load_state_dict({key: value.float() for key, value in weights.items()})
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return network.eval().to(device, memory_format=torch.channels_last)
-
-
-def network_arguments(config: dict) -> dict:
-    """Keyword arguments of BasicUNet from the config's [network] table."""
-    arguments = dict(config["network"])
-    arguments["features"] = tuple(arguments["features"])
-    arguments["act"] = tuple(arguments["act"])
-    return arguments
 
 
 def load_slices(cases: list[Case], config: dict) -> Slices:

@@ -24,6 +24,9 @@ from .data_checks import check
 __all__ = ["Case", "DataError", "open_data", "read_data", "recipe_cases"]
 
 
+TABLE = "folder with patients.csv"
+
+
 def open_data(root: Path, folds: int = 5, everyone: bool = False, patient_pattern: str | None = None) -> list[Case]:
     """Every phase of every patient, checked. Raises DataError, an InputError, with all problems at once.
 
@@ -60,9 +63,6 @@ def read_data(root: Path, folds: int = 5, everyone: bool = False, patient_patter
     if layout.problems:
         raise DataError(root, layout.problems)
     return layout
-
-
-TABLE = "folder with patients.csv"
 
 
 def is_table(root: Path) -> bool:

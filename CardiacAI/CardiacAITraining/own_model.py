@@ -280,8 +280,8 @@ def _figures(measured: dict | None, record: dict) -> str:
     if record.get("best"):
         best, count = record["best"], len(record.get("inner_validation") or record["held_out"])
         return (
-            f"None were measured on patients held out. The checkpoint is that of step {best['step']}, chosen by its score "
-            f"{best['score']} on {count} patients: the best of many, and so a little too good."
+            f"None were measured on patients held out. The checkpoint is that of step {best['step']}, chosen by its "
+            f"score {best['score']} on {count} patients: the best of many, and so a little too good."
         )
     if record.get("judged"):
         return f"None were measured by `cardiacai-evaluate`. The training itself said at its end: {record['judged']}."

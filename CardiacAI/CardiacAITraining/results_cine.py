@@ -23,7 +23,7 @@ MORE = {
 }
 OVERALL = (
     Column("mean_dice", "mean Dice of the structures", ("summary.mean_dice",)),
-    Column("mean_iou", "mean IoU", ("summary.iou.mean",)),
+    Column("mean_iou", "mean IoU, background too", ("summary.mean_iou",)),
     Column("pixel_accuracy", "pixel accuracy", ("summary.pixel_accuracy",), 4),
     Column("mean_class_accuracy", "mean class accuracy", ("summary.mean_class_accuracy",)),
     Column("frequency_weighted_iou", "IoU weighted by frequency", ("summary.frequency_weighted_iou",), 4),
@@ -32,15 +32,25 @@ OVERALL = (
     ),
     Column("seconds", "s a stack", ("summary.seconds_median",), 2),
 )
+BY_CLASS = tuple(
+    Column(key, name, (f"summary.class_iou.{key}",)) for key, name in ({"background": "background"} | NAMES).items()
+)
 CLASSES, REGION, LINES = "four_classes", "lv_region", "contours"
 #: Of a task, where figures lie in a file of a network of that task, and of one of four classes whose labels are merged.
 TASKS = {
-    REGION: (Column("dice", "Dice", ("summary.LV_region_dice",), 4),),
+    REGION: (
+        Column("dice", "Dice", ("summary.LV_region_dice",), 4),
+        Column("iou", "IoU", ("summary.LV_region_iou",)),
+        Column("precision", "precision", ("summary.LV_region_precision",)),
+        Column("recall", "recall", ("summary.LV_region_recall",)),
+        Column("hausdorff", "Hausdorff, mm", ("summary.LV_region_hausdorff_mm",), 1),
+        Column("hd95", "95 % Hausdorff, mm", ("summary.LV_region_hd95_mm",), 1),
+    ),
     CLASSES: (Column("pixel_accuracy", "pixel accuracy", ("summary.pixel_accuracy",), 4),),
     LINES: (
-        Column("mean_iou", "mean IoU", ("summary.iou.mean",)),
-        Column("contour_iou", "IoU of the contour", ("summary.iou.contour",)),
-        Column("dice", "mean Dice", ("summary.dice.mean",)),
+        Column("mean_iou", "mean IoU", ("summary.mean_iou",)),
+        Column("contour_iou", "IoU of the contour", ("summary.class_iou.contour",)),
+        Column("dice", "mean Dice", ("summary.mean_class_dice",)),
         Column("mean_class_accuracy", "mean class accuracy", ("summary.mean_class_accuracy",)),
         Column("frequency_weighted_iou", "FreqW", ("summary.frequency_weighted_iou",)),
         Column("pixel_accuracy", "overall accuracy", ("summary.overall_accuracy",)),
@@ -78,8 +88,13 @@ def segmentation(stock: Stock) -> list[str]:
         *comparison("cine_overall", OVERALL, ours(files, OVERALL, stock), stock),
         "",
     ]
+    classes = comparison("cine_classes", BY_CLASS, ours(files, BY_CLASS, stock), stock)
+    lines += ["IoU of each class, all pixels of all stacks counted together:", "", *classes, ""]
     lines += ["### Impossible outputs", "", *_impossible(files, stock), ""]
     lines += ["### More distances and overlaps", "", *_more(files, stock), ""]
+    pictures = sorted(path.relative_to(stock.folder).as_posix() for path in stock.folder.rglob("worst.md"))
+    if pictures:
+        lines += [f"The worst cases as pictures: {', '.join(f'[{p}](evaluations/{p})' for p in pictures)}.", ""]
     return [*lines, *_flags(stock)]
 
 

@@ -93,9 +93,10 @@ def check_leaks(name: str, start: dict | None, split: Split, data_set: str | Non
             leaked = listed({case.patient for case in split.held}, chosen)
             leaked |= listed({case.patient for case in split.inner}, start["trained_on"])
             if leaked:
+                some = ", ".join(sorted(leaked)[:5]) + (f" and {len(leaked) - 5} others" if len(leaked) > 5 else "")
                 raise TrainingError(
-                    f"{name} was trained on {', '.join(sorted(leaked))}, whom this run holds out. Take another start, "
-                    "or hold nobody out (--fold -1, and no validation_share). If these are other people who only bear "
+                    f"{name} was trained on {some}, whom this run holds out. Take another start, or "
+                    "hold nobody out (--fold -1, and no validation_share). If these are other people who only bear "
                     "the same names, give your data a name of its own: --data-name NAME."
                 )
         start = start.get("start")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from CardiacAILib.engines.model import _read_checked, model_folder
+from CardiacAILib.engines.model import read_checked, model_folder
 
 from .own_model import start_record
 from .recipe import TrainingError
@@ -64,7 +64,7 @@ def read_model(name_or_folder: str) -> Start:
     record = start_record(name_or_folder)
     if "config" not in record:
         raise TrainingError(f"The model {name_or_folder} does not say how it was trained: no network to go on with.")
-    content = _read_checked(model_folder(name_or_folder), "models/model.pt")
+    content = read_checked(model_folder(name_or_folder), "models/model.pt")
     return Start(record["model"], _tensors(content, record["model"]), record, hashlib.sha256(content).hexdigest())
 
 

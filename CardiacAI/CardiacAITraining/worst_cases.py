@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from CardiacAILib.errors import OutputError
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import atomic_path, write_text
 from CardiacAILib.labels import LV, STRUCTURES
@@ -40,7 +41,10 @@ def write(folder: Path, report: dict, worst: Sequence[tuple[dict, Volume, Volume
     report: of `cardiacai-evaluate`. worst: record, image, the expert's labels (of `CardiacAILib.labels`) and the
     model's (class indices of the task), on one grid, the worst stack first.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be made: {error.strerror}. Choose another one.") from error
     task = report["task"]
     lines = [
         f"# The worst of {report['summary']['stacks']} stacks",

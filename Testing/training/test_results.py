@@ -48,7 +48,7 @@ def segmentation(dice: float = 0.9123, **more) -> dict:
     """As `cardiacai-evaluate` writes it."""
     summary = {"patients": 2, "stacks": 4, "sections": 40, "impossible_sections": 4, "raw_impossible_sections": 9}
     summary |= {"mean_dice": mean(dice), "pixel_accuracy": mean(0.9876), "seconds_median": 0.77}
-    summary |= {"LV_region_dice": mean(0.9432), "iou": {"mean": mean(0.8123), "RV": mean(0.71)}}
+    summary |= {"LV_region_dice": mean(0.9432), "mean_iou": mean(0.8123), "class_iou": {"RV": mean(0.71)}}
     for key in ("RV", "MYO", "LV"):
         summary |= {f"{key}_{part}_dice": mean(dice) for part in ("ED", "ES", "base", "mid", "apex")}
         summary |= {f"{key}_{phase}_hausdorff_mm": mean(8.4) for phase in ("ED", "ES")}
@@ -57,7 +57,7 @@ def segmentation(dice: float = 0.9123, **more) -> dict:
             f"{key}_{level}_{kind}": 3 for level in ("base", "mid", "apex") for kind in ("missed", "false", "slices")
         }
         summary |= {f"{key}_lost_slices": 5, f"{key}_lost_of_expert": 1}
-    contours = {"iou": {"mean": mean(0.7345), "contour": mean(0.51)}, "dice": {"mean": mean(0.82)}}
+    contours = {"mean_iou": mean(0.7345), "class_iou": {"contour": mean(0.51)}, "mean_class_dice": mean(0.82)}
     derived = {"lv_region": {"LV_region_dice": mean(0.9321)}, "contours": contours}
     return head() | {"task": "four_classes", "summary": summary, "derived": derived, "records": []} | more
 
@@ -177,9 +177,10 @@ CHANGES = [
     ("validation.json", "summary.RV_apex_missed", 55, "55 / 3, 3"),
     ("validation.json", "summary.raw_impossible_sections", 55, "| 55 |"),
     ("validation.json", "summary.LV_lost_slices", 55, "| 55 (1) |"),
-    ("validation.json", "summary.iou.mean.mean", 0.5551, "0.555 ("),
+    ("validation.json", "summary.mean_iou.mean", 0.5551, "0.555 ("),
+    ("validation.json", "summary.class_iou.RV.mean", 0.5551, "0.555 ("),
     ("validation.json", "derived.lv_region.LV_region_dice.mean", 0.5551, "0.5551 ("),
-    ("validation.json", "derived.contours.iou.contour.mean", 0.5551, "0.555 ("),
+    ("validation.json", "derived.contours.class_iou.contour.mean", 0.5551, "0.555 ("),
     ("validation.json", "commit", "fedcba9876", "fedcba98"),
     ("validation.json", "machine", "another machine", "another machine"),
     ("agreement/agreement.json", "measures.lv_ef.r.value", 0.5551, "0.555 ("),
@@ -298,7 +299,7 @@ def test_a_slip_in_what_is_written_by_hand_is_an_error(folder, name, key, entry)
 def test_what_is_not_there_is_not_measured(folder):
     bare = segmentation()
     for key in list(bare["summary"]):
-        if "hausdorff" in key or "lost" in key or key in ("iou", "raw_impossible_sections", "RV_ED_dice"):
+        if "hausdorff" in key or "lost" in key or key in ("mean_iou", "raw_impossible_sections", "RV_ED_dice"):
             del bare["summary"][key]
     del bare["derived"]
     put(folder / "validation.json", bare)
@@ -428,6 +429,12 @@ def test_the_command_writes_page_and_curve_and_tells_when_they_are_stale(folder,
     assert "curve.svg" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         results.main(["--evaluations", str(folder / "nowhere")])
+
+
+def test_pictures_of_the_worst_cases_are_linked(folder):
+    (folder / "worst").mkdir()
+    (folder / "worst" / "worst.md").write_text("pictures")
+    assert "[worst/worst.md](evaluations/worst/worst.md)" in page_of(folder)
 
 
 def test_tables_have_as_many_cells_as_heads(folder):

@@ -48,7 +48,7 @@ def test_folds_are_dealt_within_groups_and_validation_is_never_in_one(data):
 
 
 def test_loss_falls_and_everything_to_repeat_the_run_is_beside_it(data, config, tmp_path):
-    config["optimiser"] |= {"steps": 100, "evaluate_every": 100, "log_every": 25}
+    config["optimiser"] |= {"steps": 100, "evaluate_every": 100, "log_every": 25, "learning_rate": 6e-3}
     training.train(config, data, tmp_path)
     lines = (tmp_path / "log.txt").read_text().splitlines()
     losses = [float(line.split("loss ")[1].split()[0]) for line in lines if "loss" in line]

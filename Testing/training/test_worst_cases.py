@@ -8,6 +8,7 @@ import pytest
 from evaluated import stack
 from PIL import Image
 
+from CardiacAILib.errors import OutputError
 from CardiacAILib.labels import LV, MYO, RV
 from CardiacAILib.report import overlays, slices
 from CardiacAITraining import worst_cases
@@ -65,6 +66,12 @@ def test_a_folder_holds_a_picture_each_and_a_list(tmp_path):
     for structure in (RV, MYO, LV):  # words below the slices have these colors too
         assert pixels_of(whole, structure.color) > pixels_of(empty, structure.color) + 200
     assert pixels_of(empty, overlays.SECOND_COLOR) > 500  # the expert's
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="Choose another"):
+        worst_cases.write(tmp_path / "file", report(), [])
 
 
 @pytest.mark.parametrize("task", ["lv_region", "contours"])

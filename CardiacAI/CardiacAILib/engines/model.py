@@ -85,12 +85,12 @@ class Model:
     @cached_property
     def network(self) -> bytes:
         """The ONNX file, checked. Raises ModelError."""
-        return _read_checked(self.folder, _NETWORK)
+        return read_checked(self.folder, _NETWORK)
 
     @cached_property
     def license_text(self) -> str:
         """The terms of the weights, checked. Raises ModelError."""
-        return _read_checked(self.folder, "LICENSE").decode("utf-8")
+        return read_checked(self.folder, "LICENSE").decode("utf-8")
 
 
 def shipped_models() -> list[Model]:
@@ -145,12 +145,12 @@ def _read_limits(metadata: dict) -> dict[int, float] | None:
 
 def _read_json(folder: Path, name: str) -> dict:
     try:
-        return json.loads(_read_checked(folder, name))
+        return json.loads(read_checked(folder, name))
     except ValueError as error:
         raise ModelError(f"{folder / name} is not JSON: {error}. {_REMEDY}") from error
 
 
-def _read_checked(folder: Path, name: str) -> bytes:
+def read_checked(folder: Path, name: str) -> bytes:
     """The content of one file, compared with SHA256SUMS as it is read: what was checked is what runs."""
     try:
         sums = (folder / _SUMS).read_text(encoding="utf-8")
