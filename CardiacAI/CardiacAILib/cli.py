@@ -141,6 +141,11 @@ def _parser() -> argparse.ArgumentParser:
     function.add_argument(
         "--swap-insertions", action="store_true", help="the other RV insertion is the anterior one (see the report)"
     )
+    function.add_argument(
+        "--diagnosis",
+        action="store_true",
+        help="add a research result, not for clinical use: which of five groups the heart resembles",
+    )
     function.set_defaults(run=commands.function)
 
     mass = kinds.add_parser(

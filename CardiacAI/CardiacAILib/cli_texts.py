@@ -62,12 +62,18 @@ OUT receives
 
 Name and id of the patient, where the files tell them, stay out of all of
 these unless asked for. In a batch, folders and summary.csv are named as yours.
+
+--diagnosis adds a research result, to report.html (at its end) and result.json
+(below "research") only: how likely the heart is normal, infarcted, dilated,
+hypertrophic, or of an abnormal right ventricle, and which measurements decided.
+It needs height and weight. Fitted to 80 exams of one hospital; non-commercial
+research only; not a diagnosis.
 """
 
 FUNCTION_EXAMPLES = """\
 examples:
   cardiacai function scanner_folder/ -o results
-  cardiacai function cine.nii.gz -o results --height 172 --weight 70
+  cardiacai function cine.nii.gz -o results --height 172 --weight 70 --diagnosis
   cardiacai function studies/ -o results --skip-finished
 
 """

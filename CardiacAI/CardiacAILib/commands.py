@@ -32,7 +32,9 @@ def segment(arguments) -> int:
 def function(arguments) -> int:
     """One cine, or each of a batch."""
     from . import jobs
+    from .engines import load_model
     from .function import Body
+    from .mass import MODELS
     from .report import format_function_table
     from .sources import find_cines
 
@@ -44,6 +46,7 @@ def function(arguments) -> int:
         "slice_axis": arguments.slice_axis,
         "swap_insertions": arguments.swap_insertions,
         "with_identifiers": arguments.with_identifiers,
+        "with_diagnosis": arguments.diagnosis,
     }
 
     def work(source, folder, progress):
@@ -51,6 +54,8 @@ def function(arguments) -> int:
 
     sources = find_cines(existing(arguments.image), arguments.output)
     engine = engine_of(arguments)
+    if arguments.diagnosis:  # its parameters came from the cine network's data, and carry the same terms
+        _settle_terms(arguments, [load_model(MODELS["cine"])])
     kind = (made_by(engine), "cardiacai.function", jobs.recorded(**options))
     return run_job(arguments, sources, work, kind, format_function_table)
 
@@ -239,8 +244,14 @@ def mass_engines(arguments) -> dict:
 
 
 def _open(arguments, models: list, precisions: list[str]) -> list:
-    from . import consent
     from .engines import open_engine
+
+    _settle_terms(arguments, models)
+    return [open_engine(model, arguments.engine, one) for model, one in zip(models, precisions, strict=True)]
+
+
+def _settle_terms(arguments, models: list) -> None:
+    from . import consent
 
     for model in models:
         if arguments.accept_license and not consent.accepted(model):
@@ -248,7 +259,6 @@ def _open(arguments, models: list, precisions: list[str]) -> list:
             consent.accept(model)
     for model in models:
         consent.require(model)
-    return [open_engine(model, arguments.engine, one) for model, one in zip(models, precisions, strict=True)]
 
 
 def print_result(arguments, text: str) -> None:

@@ -65,17 +65,23 @@ def function_path(
     slice_axis: str | None = None,
     swap_insertions: bool = False,
     with_identifiers: bool = False,
+    with_diagnosis: bool = False,
     progress: Progress = lambda fraction, text: None,
 ) -> CineFunction:
     """Reads, segments, measures and writes one cine. heart_rate: beats per minute, where the files do not tell.
 
-    with_identifiers: name and id of the patient enter the report. The rest: see `function.analyse`, `segment_path`.
+    with_identifiers: name and id of the patient enter the report. with_diagnosis: the research result of
+    `diagnosis.diagnose` does. The rest: see `function.analyse`, `segment_path`.
     """
+    from . import diagnosis
     from .images.cine import read_cine
     from .images.writer import write_labels
     from .report import write_function_report
 
-    options = recorded(ed, es, body, heart_rate, slice_axis, swap_insertions, with_identifiers)
+    options = recorded(
+        ed, es, body, heart_rate, slice_axis, swap_insertions, with_identifiers, with_diagnosis=with_diagnosis
+    )
+    classifier = diagnosis.shipped() if with_diagnosis else None
     progress(0.0, "reading")
     cine = read_cine(source.path, slice_axis=slice_axis)
     if heart_rate:
@@ -99,7 +105,8 @@ def function_path(
         write_labels(result.labels, folder / "segmentation.nii.gz")
         for name, phase in zip(PHASE_FILES, (result.ed, result.es), strict=True):
             write_labels(replace(result.labels, array=result.labels.array[phase], frame_times=None), folder / name)
-        write_function_report(folder, cine, result, title, known, slice_axis)
+        research = diagnosis.diagnose(result, classifier, slice_axis) if classifier else None
+        write_function_report(folder, cine, result, title, known, slice_axis, research)
     return result
 
 
@@ -186,6 +193,7 @@ def recorded(
     with_identifiers: bool = False,
     sex: str | None = None,
     calibration: Calibration | None = None,
+    with_diagnosis: bool = False,
 ) -> dict:
     """The options of a job that were used, as they stand in its result's provenance. Phases from 1."""
     options = {
@@ -199,6 +207,7 @@ def recorded(
         "with_identifiers": with_identifiers or None,
         "sex": sex,
         "calibration": calibration.document() if calibration else None,
+        "diagnosis": with_diagnosis or None,
     }
     return {key: value for key, value in options.items() if value is not None}
 

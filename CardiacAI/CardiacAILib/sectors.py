@@ -166,13 +166,23 @@ def wall_thickness(labels: np.ndarray, sectors: Sectors, pixel_spacing: tuple[fl
     has their plain mean over its angles and slices. Papillary muscles inside the cavity are cavity.
     """
     values: dict[int, list[float]] = {}
-    for section, level, frame in zip(labels, sectors.levels, sectors.frames, strict=True):
-        if frame is not None:
-            thickness = _thickness(section, frame, pixel_spacing)
-            for number, value in zip(NUMBERS[level], thickness, strict=True):
-                if value > NO_WALL_PIXELS * max(pixel_spacing):  # a gap is no thin wall
-                    values.setdefault(int(number), []).append(float(value))
+    for index, thickness in thickness_by_angle(labels, sectors, pixel_spacing).items():
+        for number, value in zip(NUMBERS[sectors.levels[index]], thickness, strict=True):
+            if value > NO_WALL_PIXELS * max(pixel_spacing):  # a gap is no thin wall
+                values.setdefault(int(number), []).append(float(value))
     return {number: float(np.mean(values[number])) for number in sorted(values)}
+
+
+def thickness_by_angle(
+    labels: np.ndarray, sectors: Sectors, pixel_spacing: tuple[float, float]
+) -> dict[int, np.ndarray]:
+    """Thickness of the wall (mm) in every `BIN` degrees from the anterior insertion, by index of the slices that have
+    sectors. The rest: as for `wall_thickness`."""
+    return {
+        index: _thickness(section, frame, pixel_spacing)
+        for index, (section, frame) in enumerate(zip(labels, sectors.frames, strict=True))
+        if frame is not None
+    }
 
 
 def anterior_in_picture(volume: Volume, axes: tuple[int, int, int]) -> np.ndarray | None:

@@ -15,6 +15,7 @@ import csv
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,8 @@ from CardiacAILib.function import Body
 from CardiacAILib.images.writer import write_json, write_text
 
 from . import diagnose_fit, protocol
-from .acdc import Case, list_cases
 from .agreement import by_patient, two_phases
+from .data.acdc import Case, list_cases
 from .diagnose_judge import judge, table, wilson
 from .protocol import plain
 
@@ -133,6 +134,7 @@ def train(root: Path, out: Path, parameters: Path, repeats: int) -> dict:
     }
     classifier, choices = diagnose_fit.fit(records, about)
     parameters.parent.mkdir(parents=True, exist_ok=True)
+    classifier = replace(classifier, made=classifier.made | _read_before(classifier, parameters))
     write_json(parameters, classifier.document())
     tried = [{key: v if isinstance(v, str) else plain(v) for key, v in vars(choice).items()} for choice in choices]
     return {
@@ -152,6 +154,28 @@ def hold_out(root: Path, engine) -> dict:
 def validate(root: Path, classifier: Classifier, engine) -> dict:
     cases = [case for case in list_cases(root) if case.split == "validation"]
     return {"validation": _both(root, cases, classifier, engine) | {"version": classifier.made["version"]}}
+
+
+def _read_before(classifier: Classifier, parameters: Path) -> dict:
+    """What `note_reading` wrote, where the same classifier was fitted anew; else nothing."""
+    if not parameters.exists():
+        return {}
+    old = diagnosis.of_document(json.loads(parameters.read_text("utf-8")))
+    same = old.features == classifier.features and np.allclose(old.weights, classifier.weights, atol=1e-3)
+    return {key: old.made[key] for key in ("validation",) if same and key in old.made}
+
+
+def note_reading(parameters: Path, found: dict) -> None:
+    """Writes beside the parameters, which stay as they are, what the validation patients said of them: the report
+    quotes it. found: of `validate`."""
+    classifier = diagnosis.of_document(json.loads(parameters.read_text("utf-8")))
+    read_with = {
+        "patients": found["network"]["patients"],
+        "experts": found["experts"]["accuracy"],
+        "network": found["network"]["accuracy"],
+        "model": f"{found['model']} {found['model_version']}",
+    }
+    write_json(parameters, replace(classifier, made=classifier.made | {"validation": read_with}).document())
 
 
 def _both(root: Path, cases: list[Case], classifier: Classifier, engine) -> dict:
@@ -185,6 +209,7 @@ def main(argv: list[str] | None = None) -> int:
         if report.get("validation", {}).get("version") == classifier.made["version"] and not arguments.again:
             parser.error(f"the validation patients were read with version {classifier.made['version']} before")
         found = validate(arguments.data, classifier, _engine(arguments.model))
+        note_reading(arguments.parameters, found["validation"])
     else:
         found = train(arguments.data, arguments.out, arguments.parameters, arguments.repeats)
     report |= {"data": DATA, "notice": diagnosis.NOTICE, "seconds": plain(time.perf_counter() - started), **found}

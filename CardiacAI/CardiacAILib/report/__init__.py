@@ -18,6 +18,7 @@ from .perfusion_tables import format_perfusion_table
 from .tables import format_table
 
 if TYPE_CHECKING:
+    from ..diagnosis import Diagnosis
     from ..function import CineFunction
     from ..images.cine import Cine
     from ..mass import LVMass
@@ -79,12 +80,14 @@ def write_function_report(
     title: str,
     identifiers: dict[str, str] | None = None,
     slice_axis: str | None = None,
+    diagnosis: Diagnosis | None = None,
 ) -> None:
     """Writes the numbers, curves and pictures of a cine's function into folder, made if missing.
 
     `measurements.csv`, `curves.csv`, `segments.csv`, `result.json`, `curves.svg`, `bullseye.svg`, `overlays/*.png` of
     end-diastole and end-systole, and last `report.html`. title: the only words that name the case; not a path.
-    identifiers: who this is, written only where given. slice_axis, errors: see `write_report`.
+    identifiers: who this is, written only where given. diagnosis: a research result, in `result.json` and the page
+    only. slice_axis, errors: see `write_report`.
     """
     from . import function_tables as tables
     from .bullseye import bullseye_row_svg
@@ -94,14 +97,16 @@ def write_function_report(
 
     axis = slice_axis or result.provenance.get("slice_axis")
     drawn = phase_pictures(cine, result, axis)
-    html = function_html(title, result, drawn, identifiers, axis)
+    html = function_html(title, result, drawn, identifiers, axis, diagnosis)
     conventions = " ".join(tables.CONVENTIONS)
     files = _overlays(drawn[0], "ed_") | _overlays(drawn[1], "es_")
     files |= {
         "measurements.csv": tables.measurements_csv(result).encode(),
         "curves.csv": tables.curves_csv(result).encode(),
         "segments.csv": tables.segments_csv(result).encode(),
-        "result.json": document_json(tables.function_document(cine, result, title, identifiers, axis)).encode(),
+        "result.json": document_json(
+            tables.function_document(cine, result, title, identifiers, axis, diagnosis)
+        ).encode(),
         "curves.svg": standalone(function_curves_svg(result), conventions),
         "bullseye.svg": standalone(bullseye_row_svg(function_bullseyes(result)), conventions),
         "report.html": html.encode(),

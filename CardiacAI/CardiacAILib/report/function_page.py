@@ -13,6 +13,7 @@ from ..sectors import TERRITORIES
 from . import frame
 from .bullseye import Bullseye, bullseye_svg
 from .chart import Line, chart_svg
+from .diagnosis_section import diagnosis_html
 from .figures import slice_svg
 from .function_tables import (
     CONVENTIONS,
@@ -26,6 +27,7 @@ from .slices import Picture, Pictures, phase_of, pictures
 from .tables import SliceRow, cm2, decimal
 
 if TYPE_CHECKING:
+    from ..diagnosis import Diagnosis
     from ..function import CineFunction
     from ..images.cine import Cine
 
@@ -40,8 +42,10 @@ def function_html(
     pictures: tuple[Pictures, Pictures],
     identifiers: dict[str, str] | None = None,
     slice_axis: str | None = None,
+    diagnosis: Diagnosis | None = None,
 ) -> str:
-    """The page. title, identifiers: shown as given, escaped. pictures: from `phase_pictures`."""
+    """The page. title, identifiers: shown as given, escaped. pictures: from `phase_pictures`. diagnosis: a research
+    result, shown last where there is one."""
     rows = phase_slice_rows(result, slice_axis)
     parts = (
         frame.heading(title, _facts(result, pictures[0])),
@@ -53,6 +57,7 @@ def function_html(
         _slices(result, pictures, rows),
         _areas(rows),
         frame.about(result.provenance, *CONVENTIONS),
+        diagnosis_html(diagnosis) if diagnosis else "",
     )
     return frame.page(title, "".join(parts))
 

@@ -36,6 +36,7 @@ from .tables import (
 )
 
 if TYPE_CHECKING:
+    from ..diagnosis import Diagnosis
     from ..function import CineFunction
     from ..images.cine import Cine
 
@@ -139,10 +140,12 @@ def function_document(
     title: str,
     identifiers: dict[str, str] | None = None,
     slice_axis: str | None = None,
+    diagnosis: Diagnosis | None = None,
 ) -> dict:
     """Everything a machine may want, as plain JSON values. Areas in mm2, positions and spacing in mm, axes LPS.
 
-    "phase" and "slice" count from 1, "index" from 0. identifiers: kept only where given.
+    "phase" and "slice" count from 1, "index" from 0. identifiers: kept only where given. diagnosis: likewise, below
+    "research".
     """
     areas = phase_slice_rows(result, slice_axis)
     return plain(
@@ -187,6 +190,7 @@ def function_document(
             "structures": structures(),
             "geometry": geometry(cine.volume, slice_axis) | {"phases": len(result.labels.array)},
             "provenance": result.provenance,
+            **({"research": {"diagnosis": diagnosis.document()}} if diagnosis else {}),
         }
     )
 

@@ -72,6 +72,13 @@ border-radius:8px;padding:.7rem .9rem;font-variant-numeric:tabular-nums}
 .way .value{font-size:1.7rem;line-height:1.2}
 .way .soft{font-size:.85rem}
 .way h3{display:flex;align-items:center;gap:.5rem;font-size:.95rem;line-height:1.3;margin:0}
+.research{border:2px dashed var(--warn-edge)}
+.research .flag{margin:0 0 .9rem}
+.research th{white-space:normal}
+.odds{background:none;border-radius:3px;height:.8rem;min-width:5rem}
+.odds rect{fill:var(--focus)}
+.odds .whole{fill:var(--line)}
+.bar{width:40%}
 .strip{max-width:520px}
 .loose{white-space:normal}
 .strip+.strip{margin-top:.8rem}
