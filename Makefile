@@ -20,7 +20,7 @@ lint: $(VENV)/.test
 
 # What the results page tells of time and memory comes from here.
 bench: $(VENV)/.test
-	$(BIN)/python -m CardiacAITraining.bench_files -o docs/evaluations/bench
+	$(BIN)/python -m CardiacAITraining.results.bench_files -o docs/evaluations/bench
 
 bench-cine: $(VENV)/.test
 	$(BIN)/python -m CardiacAITraining.bench_cine
@@ -40,7 +40,7 @@ flags: $(VENV)/.test
 
 # docs/results.md from the files in docs/evaluations.
 results: $(VENV)/.test
-	$(BIN)/python -m CardiacAITraining.results
+	$(BIN)/python -m CardiacAITraining.results.page
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \

@@ -3,4 +3,4 @@
 Importing this package imports nothing heavy: no slicer, qt, torch, openvino or SimpleITK. Rooms import what they need.
 """
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"

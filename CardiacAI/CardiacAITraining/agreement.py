@@ -23,8 +23,8 @@ from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import write_json, write_text
 
 from . import protocol
-from .acdc import Case
 from .charts import SPREAD, Pairs, agreement_svg
+from .data.acdc import Case
 from .protocol import Bootstrap, plain
 
 #: By the keys of `function`'s measurements: name, unit.

@@ -18,12 +18,12 @@ from CardiacAILib.errors import CardiacAIError
 from CardiacAILib.images.writer import write_json
 
 from . import protocol
-from .batches import AHEAD, Batches
-from .loop import Loop, ordered
-from .optimise import DEFAULTS
-from .ranks import open_ranks
-from .recipe import check_recipe, find_recipe, read_recipe
-from .run_record import device_name, split_patients
+from .loop.batches import AHEAD, Batches
+from .loop.loop import Loop, ordered
+from .loop.optimise import DEFAULTS
+from .loop.ranks import open_ranks
+from .loop.recipe import check_recipe, find_recipe, read_recipe
+from .loop.run_record import device_name, split_patients
 from .task import task_class
 from .train import in_steps, memory_words, recipe_words
 

@@ -16,8 +16,8 @@ from monai.losses import DiceCELoss
 from CardiacAILib.engines import load_model
 from CardiacAILib.phantom import random_phantom
 
-from .cases import Case, listed, seen_by
-from .data_sets import recipe_cases
+from .data.cases import Case, listed, seen_by
+from .data.sets import recipe_cases
 from .sampling import CANVAS, Sampler, Slices
 from .task import Judgement, recipe_network
 

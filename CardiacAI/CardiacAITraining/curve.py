@@ -18,8 +18,8 @@ from CardiacAILib.images.writer import atomic_path
 from CardiacAILib.segment import segment
 
 from . import protocol
-from .acdc import list_cases
 from .bench import SHAPE, median_seconds, write_image
+from .data.acdc import list_cases
 from .evaluate import evaluate_case
 from .protocol import Bootstrap
 

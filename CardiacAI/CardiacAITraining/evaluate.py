@@ -22,7 +22,7 @@ from CardiacAILib.inference import look, to_labels
 from CardiacAILib.labels import STRUCTURES
 
 from . import protocol, worst_cases
-from .cases import Case
+from .data.cases import Case
 from .degrade import DEGRADATIONS, degraded
 from .metrics import PARTS, dice, figures, levels
 from .summary import summarise, table

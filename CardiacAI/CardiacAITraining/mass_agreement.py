@@ -25,9 +25,9 @@ from CardiacAILib.images.writer import write_json, write_text
 from CardiacAILib.labels import LV, MYO, MYOCARDIAL_DENSITY
 
 from . import protocol
-from .acdc import Case, list_cases
 from .agreement import compare
 from .charts import Pairs, agreement_svg
+from .data.acdc import Case, list_cases
 from .evaluate import dice
 from .protocol import plain
 from .publish import publish

@@ -19,8 +19,8 @@ from CardiacAILib.mass import area_mm2, mass_g, pixel_side, sizes_of
 from CardiacAILib.phantom import random_phantom
 
 from .augment import Chance
-from .cases import Case
-from .data_sets import recipe_cases
+from .data.cases import Case
+from .data.sets import recipe_cases
 from .task import Judgement, recipe_network
 
 #: Weights in the regressor's loss, by their keys in a recipe.

@@ -12,8 +12,8 @@ from CardiacAILib.images.volume import Volume
 from CardiacAILib.inference import grey_scale, normalise
 from CardiacAILib.labels import LV, MYO, MYOCARDIAL_DENSITY
 
-from .cases import Case
-from .data_sets import recipe_cases
+from .data.cases import Case
+from .data.sets import recipe_cases
 from .mass_task import log_cosh, mass_judgement
 from .task import Judgement, recipe_network
 

@@ -14,7 +14,7 @@ from CardiacAILib.errors import ModelError
 
 from . import mass_card, perfusion_card
 from .bundle import export_bundle, too_large
-from .cases import is_acdc, public_name
+from .data.cases import is_acdc, public_name
 from .networks import architecture, network_definition
 from .targets import TARGETS
 

@@ -23,8 +23,8 @@ from CardiacAILib.perfusion.first_pass import SIGNAL
 from CardiacAILib.perfusion.results import KINDS, PassResult, SliceFlow
 
 from . import protocol
-from .acdc import Case
 from .charts import Pairs, agreement_svg
+from .data.acdc import Case
 from .evaluate import dice
 from .perfusion_cases import PLACES, compare_contours, on_millimetres, on_pixels, settled, study_of
 from .protocol import Bootstrap, plain

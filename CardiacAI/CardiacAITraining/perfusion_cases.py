@@ -7,7 +7,7 @@ from CardiacAILib.labels import LV, MYO, RV, STRUCTURES
 from CardiacAILib.perfusion.first_pass import GADOLINIUM, SIGNAL, FirstPass
 from CardiacAILib.perfusion.network import Found
 
-from .acdc import Case
+from .data.acdc import Case
 from .evaluate import dice
 from .perfusion_anatomy import slices_of
 from .perfusion_series import Scan, Series, random_scan, taken

@@ -13,7 +13,7 @@ from CardiacAILib.images.writer import write_json, write_text
 from CardiacAILib.labels import LV, MYO, RV
 
 from . import protocol
-from .acdc import list_cases
+from .data.acdc import list_cases
 from .perfusion_anatomy import slices_of
 from .perfusion_series import random_series
 from .protocol import plain

@@ -19,8 +19,8 @@ from CardiacAILib.perfusion.first_pass import SIGNAL
 from CardiacAILib.perfusion.network import film
 from CardiacAILib.phantom import random_phantom
 
-from .cases import Case
-from .data_sets import recipe_cases
+from .data.cases import Case
+from .data.sets import recipe_cases
 from .perfusion_anatomy import slices_of
 from .perfusion_series import Series, random_series
 from .task import Judgement, recipe_network

@@ -13,8 +13,8 @@ import numpy as np
 
 from CardiacAILib.errors import CardiacAIError
 
-from . import data_sets
-from .cases import Case, listed, seen_by
+from .data import sets as data_sets
+from .data.cases import Case, listed, seen_by
 
 SPLITS = ("all", "train", "validation", "holdout")
 

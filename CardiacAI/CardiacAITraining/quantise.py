@@ -15,7 +15,7 @@ import numpy as np
 from CardiacAILib.engines import load_model, open_engine
 from CardiacAILib.inference import grey_scale, look, normalise
 
-from .data_sets import open_data
+from .data.sets import open_data
 
 
 def silence_telemetry() -> None:

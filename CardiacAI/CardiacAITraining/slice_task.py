@@ -20,8 +20,8 @@ from CardiacAILib.inference import grey_scale, normalise
 from CardiacAILib.labels import STRUCTURES
 
 from .augment import Chance
-from .data_sets import Case, recipe_cases
-from .recipe import TrainingError, nearest
+from .data.sets import Case, recipe_cases
+from .loop.recipe import TrainingError, nearest
 from .targets import TARGETS
 from .task import Judgement, recipe_network
 

@@ -6,9 +6,9 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 
-from .cases import Case
+from .data.cases import Case
+from .loop.recipe import TrainingError, nearest
 from .networks import open_network
-from .recipe import TrainingError, nearest
 
 #: A recipe's `task` -> room and class.
 TASKS = {

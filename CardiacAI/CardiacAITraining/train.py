@@ -16,17 +16,17 @@ import torch
 
 from CardiacAILib.errors import Cancelled, CardiacAIError
 
-from .batches import AHEAD, Batches
-from .cases import seen_by as seen_by
-from .loop import Loop, ordered, save
-from .optimise import DEFAULTS
-from .optimise import Average as Average
-from .optimise import learning_rate as learning_rate
-from .optimise import open_optimiser as open_optimiser
-from .ranks import open_ranks
-from .recipe import TrainingError, check_recipe, find_recipe, read_recipe
-from .run_record import FINISHED, UNFINISHED, Run, log, split_patients
-from .start import Start, read_model, read_weights
+from .data.cases import seen_by as seen_by
+from .loop.batches import AHEAD, Batches
+from .loop.loop import Loop, ordered, save
+from .loop.optimise import DEFAULTS
+from .loop.optimise import Average as Average
+from .loop.optimise import learning_rate as learning_rate
+from .loop.optimise import open_optimiser as open_optimiser
+from .loop.ranks import open_ranks
+from .loop.recipe import TrainingError, check_recipe, find_recipe, read_recipe
+from .loop.run_record import FINISHED, UNFINISHED, Run, log, split_patients
+from .loop.start import Start, read_model, read_weights
 from .task import Judgement as Judgement
 from .task import Task as Task
 from .task import open_task as open_task

@@ -15,7 +15,7 @@ from CardiacAILib.images.volume import Volume
 from CardiacAILib.labels import LV, MYO
 from CardiacAILib.mass import weigh
 from CardiacAILib.phantom import Heart, short_axis_phantom
-from CardiacAITraining.acdc import list_cases
+from CardiacAITraining.data.acdc import list_cases
 
 #: The cine network's error on phantoms, which it was trained on among patients, as a share of their mass.
 ERROR = 0.08

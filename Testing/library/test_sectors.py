@@ -425,7 +425,7 @@ def test_territories_share_out_the_sixteen_segments():
 def test_in_acdc_the_septum_lies_along_the_rv(acdc):
     from scipy import ndimage
 
-    from CardiacAITraining.acdc import list_cases
+    from CardiacAITraining.data.acdc import list_cases
 
     septal, beside = {2, 3, 8, 9, 14}, {1, 4, 7, 10, 13, 15}
     cases = [case for case in list_cases(acdc) if case.split == "train"]

@@ -11,7 +11,7 @@ from CardiacAILib.images.volume import Volume
 from CardiacAILib.labels import STRUCTURES
 from CardiacAILib.phantom import Heart, short_axis_phantom
 from CardiacAILib.segment import segment
-from CardiacAITraining.acdc import list_cases
+from CardiacAITraining.data.acdc import list_cases
 
 
 @pytest.fixture(scope="module")

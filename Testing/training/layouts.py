@@ -9,8 +9,8 @@ import numpy as np
 
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import write_volume
-from CardiacAITraining.acdc import list_cases
-from CardiacAITraining.cases import MMS, Case
+from CardiacAITraining.data.acdc import list_cases
+from CardiacAITraining.data.cases import MMS, Case
 
 MMS_OF = {ours: value for value, ours in MMS}
 PHASES = {"ED": 1, "ES": 9}

@@ -13,7 +13,7 @@ from scipy import stats
 from CardiacAILib import function
 from CardiacAILib.errors import InputError
 from CardiacAITraining import agreement
-from CardiacAITraining.acdc import list_cases
+from CardiacAITraining.data.acdc import list_cases
 from CardiacAITraining.protocol import Bootstrap
 
 rng = np.random.default_rng(5)

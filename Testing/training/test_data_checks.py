@@ -14,9 +14,9 @@ from CardiacAILib.errors import InputError
 from CardiacAILib.images.reader import read_file
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import write_volume
-from CardiacAITraining.acdc import list_cases
-from CardiacAITraining.cases import one_phase
-from CardiacAITraining.data_sets import DataError, open_data
+from CardiacAITraining.data.acdc import list_cases
+from CardiacAITraining.data.cases import one_phase
+from CardiacAITraining.data.sets import DataError, open_data
 
 
 def change(path: Path, edit) -> None:

@@ -11,10 +11,11 @@ import pytest
 from layouts import LAYOUTS, PHASES, as_mms, as_nnunet, as_table
 
 from CardiacAILib.errors import InputError
-from CardiacAITraining import data_sets, protocol
-from CardiacAITraining.acdc import list_cases
-from CardiacAITraining.cases import Case, counts, deal, listed, public_name
-from CardiacAITraining.data_sets import DataError, open_data, recipe_cases
+from CardiacAITraining import protocol
+from CardiacAITraining.data import sets as data_sets
+from CardiacAITraining.data.acdc import list_cases
+from CardiacAITraining.data.cases import Case, counts, deal, listed, public_name
+from CardiacAITraining.data.sets import DataError, open_data, recipe_cases
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from CardiacAITraining import cine_task
-from CardiacAITraining.acdc import list_cases
 from CardiacAITraining.bundle import write_sums
 from CardiacAITraining.cine_task import CineTask, open_teacher
+from CardiacAITraining.data.acdc import list_cases
 from CardiacAITraining.train import read_config
 
 

@@ -11,7 +11,7 @@ import torch
 from CardiacAILib.labels import MYOCARDIAL_DENSITY
 from CardiacAILib.phantom import short_axis_phantom
 from CardiacAITraining import train as training
-from CardiacAITraining.acdc import list_cases
+from CardiacAITraining.data.acdc import list_cases
 from CardiacAITraining.mass_networks import MassRegressor
 from CardiacAITraining.mass_task import RegressionTask, SegmentationTask, Stack, indices, neighbours
 from CardiacAITraining.ml4h import ML4HRegressor, ML4HSegmenter

@@ -13,10 +13,10 @@ from CardiacAILib.engines import load_model, open_engine
 from CardiacAILib.images.reader import read_file
 from CardiacAILib.segment import segment
 from CardiacAITraining import evaluate, flag_check
-from CardiacAITraining.acdc import list_cases
-from CardiacAITraining.cases import counts, listed, seen_by
 from CardiacAITraining.cine_task import CineTask
-from CardiacAITraining.data_sets import recipe_cases
+from CardiacAITraining.data.acdc import list_cases
+from CardiacAITraining.data.cases import counts, listed, seen_by
+from CardiacAITraining.data.sets import recipe_cases
 from CardiacAITraining.networks import open_network
 from CardiacAITraining.own_model import has_folder, start_record
 from CardiacAITraining.publish import main, write_model_folder

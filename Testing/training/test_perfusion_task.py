@@ -10,7 +10,7 @@ from scipy.ndimage import binary_erosion
 
 from CardiacAILib.labels import LV, MYO, RV
 from CardiacAILib.perfusion.first_pass import GADOLINIUM, SIGNAL
-from CardiacAITraining.acdc import list_cases
+from CardiacAITraining.data.acdc import list_cases
 from CardiacAITraining.perfusion_anatomy import drawn_anatomy, slices_of
 from CardiacAITraining.perfusion_series import random_scan, random_series, taken
 from CardiacAITraining.perfusion_task import PerfusionTask, shown

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from CardiacAITraining import proof
 from CardiacAITraining import train as training
-from CardiacAITraining.results_files import KINDS, at
+from CardiacAITraining.results import proof
+from CardiacAITraining.results.files import KINDS, at
 
 CONFIG = Path(training.__file__).parent / "configs" / "cine_short_axis.toml"
 LOG = """\

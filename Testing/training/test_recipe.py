@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from CardiacAITraining.optimise import learning_rate, open_optimiser
-from CardiacAITraining.recipe import CONFIGS, TrainingError, check_recipe, find_recipe, read_recipe
+from CardiacAITraining.loop.optimise import learning_rate, open_optimiser
+from CardiacAITraining.loop.recipe import CONFIGS, TrainingError, check_recipe, find_recipe, read_recipe
 from CardiacAITraining.task import task_class
 
 

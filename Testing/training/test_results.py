@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from CardiacAITraining import bench_files, curve_chart, results, results_files
-from CardiacAITraining.results_files import ResultsError, at, read_all
+from CardiacAITraining.results import bench_files, curve_chart
+from CardiacAITraining.results import files as results_files
+from CardiacAITraining.results import page as results
+from CardiacAITraining.results.files import ResultsError, at, read_all
 
 ROOMS = Path(results.__file__).parent
 STORED = results.DOCS / "evaluations"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from CardiacAITraining.cases import Case
-from CardiacAITraining.optimise import learning_rate
-from CardiacAITraining.recipe import CONFIGS, check_recipe, read_recipe
-from CardiacAITraining.run_record import split_patients
+from CardiacAITraining.data.cases import Case
+from CardiacAITraining.loop.optimise import learning_rate
+from CardiacAITraining.loop.recipe import CONFIGS, check_recipe, read_recipe
+from CardiacAITraining.loop.run_record import split_patients
 from CardiacAITraining.task import task_class
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from CardiacAITraining.acdc import Case, list_cases
 from CardiacAITraining.augment import Chance
-from CardiacAITraining.recipe import CONFIGS, read_recipe
+from CardiacAITraining.data.acdc import Case, list_cases
+from CardiacAITraining.loop.recipe import CONFIGS, read_recipe
 from CardiacAITraining.slice_task import SCORES, SliceTask
 from CardiacAITraining.train import train
 

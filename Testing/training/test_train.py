@@ -11,14 +11,14 @@ import torch
 
 from CardiacAILib.errors import Cancelled
 from CardiacAITraining import cine_task
-from CardiacAITraining import loop as looping
 from CardiacAITraining import train as training
-from CardiacAITraining.acdc import list_cases
-from CardiacAITraining.batches import Batches
-from CardiacAITraining.cases import Case
+from CardiacAITraining.data.acdc import list_cases
+from CardiacAITraining.data.cases import Case
+from CardiacAITraining.loop import loop as looping
+from CardiacAITraining.loop.batches import Batches
+from CardiacAITraining.loop.recipe import TrainingError
+from CardiacAITraining.loop.run_record import check_leaks, split_patients
 from CardiacAITraining.perfusion_task import PerfusionTask
-from CardiacAITraining.recipe import TrainingError
-from CardiacAITraining.run_record import check_leaks, split_patients
 from CardiacAITraining.sampling import Sampler
 from CardiacAITraining.task import Judgement
 

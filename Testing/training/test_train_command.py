@@ -16,7 +16,7 @@ import torch
 import CardiacAITraining
 from CardiacAILib.engines import load_model, open_engine
 from CardiacAITraining import bench_train, train
-from CardiacAITraining.recipe import CONFIGS
+from CardiacAITraining.loop.recipe import CONFIGS
 
 LIBRARY = Path(CardiacAITraining.__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(LIBRARY), "OMP_NUM_THREADS": "1"}
@@ -111,10 +111,10 @@ import json, sys
 from pathlib import Path
 import torch
 from CardiacAITraining import train
-from CardiacAITraining.batches import Batches
-from CardiacAITraining.loop import Loop
-from CardiacAITraining.optimise import DEFAULTS
-from CardiacAITraining.ranks import open_ranks
+from CardiacAITraining.loop.batches import Batches
+from CardiacAITraining.loop.loop import Loop
+from CardiacAITraining.loop.optimise import DEFAULTS
+from CardiacAITraining.loop.ranks import open_ranks
 
 class Line:
     """Draws from as many streams as it is told."""
@@ -171,7 +171,7 @@ def test_two_processes_learn_from_both_their_batches(data, tmp_path):
 
 
 def test_a_batch_that_cannot_be_shared_is_told():
-    from CardiacAITraining.ranks import Ranks
+    from CardiacAITraining.loop.ranks import Ranks
 
     with pytest.raises(train.TrainingError, match="batch of 9 cannot be shared"):
         Ranks(0, 2, torch.device("cpu")).share(9)

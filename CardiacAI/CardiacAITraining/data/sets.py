@@ -17,9 +17,11 @@ from pathlib import Path
 
 from CardiacAILib.errors import CardiacAIError, InputError
 
-from . import acdc, data_mms, data_nnunet
+from . import acdc
+from . import mms as data_mms
+from . import nnunet as data_nnunet
 from .cases import Case, DataError, Layout, deal
-from .data_checks import check
+from .checks import check
 
 __all__ = ["Case", "DataError", "open_data", "read_data", "recipe_cases"]
 

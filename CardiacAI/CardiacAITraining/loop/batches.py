@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .task import Task
+from ..task import Task
 
 #: How many batches lie ready.
 AHEAD = 3

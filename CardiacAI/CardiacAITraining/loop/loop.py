@@ -14,13 +14,13 @@ import torch
 from CardiacAILib.errors import Cancelled
 from CardiacAILib.images.writer import atomic_path
 
-from . import protocol
+from .. import protocol
+from ..task import Task
 from .batches import Batch, Batches
 from .optimise import Average, learning_rate, open_optimiser
 from .ranks import Ranks
 from .recipe import TrainingError
 from .run_record import Run
-from .task import Task
 
 
 class Loop:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from CardiacAILib.errors import CardiacAIError
 
-from .networks import architecture
+from ..networks import architecture
 from .optimise import KINDS, SCHEDULES
 
-CONFIGS = Path(__file__).parent / "configs"
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 #: What the loop itself understands: table -> key -> type; without a None in it the recipe must say it.
 LOOP = {

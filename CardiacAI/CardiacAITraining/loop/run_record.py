@@ -14,8 +14,8 @@ import torch
 
 from CardiacAILib.images.writer import write_json
 
-from . import protocol
-from .cases import Case, counts, is_acdc, listed
+from .. import protocol
+from ..data.cases import Case, counts, is_acdc, listed
 from .ranks import Ranks
 from .recipe import TrainingError
 

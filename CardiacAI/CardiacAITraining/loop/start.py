@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from CardiacAILib.engines.model import read_checked, model_folder
+from CardiacAILib.engines.model import model_folder, read_checked
 
-from .own_model import start_record
+from ..own_model import start_record
 from .recipe import TrainingError
 from .run_record import weights_file
 

@@ -1,4 +1,4 @@
-"""python -m CardiacAITraining.bench_files: what the three benches measure, as files that the results page reads.
+"""python -m CardiacAITraining.results.bench_files: the three benches' measurements, as files that the page reads.
 
 One file a bench, with the machine, the time and the commit. Run it on an idle machine, as the benches themselves.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from CardiacAILib.images.writer import write_json
 
-from . import bench, bench_cine, bench_perfusion, protocol
+from .. import bench, bench_cine, bench_perfusion, protocol
 
 #: File -> (the bench, the model it asks, runs that its medians are of).
 BENCHES = {
@@ -33,7 +33,7 @@ def machine() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m CardiacAITraining.bench_files", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m CardiacAITraining.results.bench_files", description=__doc__)
     parser.add_argument("which", nargs="*", metavar="BENCH", help=f"of {', '.join(BENCHES)}; all unless named")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder, docs/evaluations/bench")
     parser.add_argument("--repeats", type=int, help="runs that each median is of, instead of the bench's own number")

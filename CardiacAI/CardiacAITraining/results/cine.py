@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from CardiacAILib.labels import LV, MYO, RV
 
-from .results_files import Stock, Stored, at
-from .results_words import Column, Row, comparison, found, in_order, named, ours, plain_value, prose
+from .files import Stock, Stored, at
+from .words import Column, Row, comparison, found, in_order, named, ours, plain_value, prose
 
 NAMES = {RV.key: "RV", MYO.key: "Myocardium", LV.key: "LV cavity"}
 PHASES = {"ED": "end-diastole", "ES": "end-systole"}
@@ -248,7 +248,7 @@ def _rows(task: str, columns: Sequence[Column], stock: Stock) -> list[Row]:
 
 
 def _unfinished(task: str, stock: Stock) -> list[Row]:
-    from .results_cost import status
+    from .cost import status
 
     return [
         Row(f"{stored.content['recipe']} ({stored.content['network']}) {stored.mark}", {}, status(stored.content))

@@ -1,8 +1,8 @@
 """The results page: time and memory beside accuracy, and how networks were trained."""
 
 from .curve_chart import label, numbered
-from .results_files import Stock, Stored, at
-from .results_words import NOT_MEASURED, figure, limit_words, met, prose, table
+from .files import Stock, Stored, at
+from .words import NOT_MEASURED, figure, limit_words, met, prose, table
 
 #: Of what `bench` measures in seconds -> its words; each has a share of the seeds' network.
 JOBS = {"job": "read to labels", "mass": "LV mass three ways", "first": "first run of the command"}

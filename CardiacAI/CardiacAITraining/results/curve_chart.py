@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
-from .charts import COLORS
+from ..charts import COLORS
 
 PANEL, HEIGHT = 650, 500  # pixels, without the names; these need more height where there are very many
 _LEFT, _TOP, _BOTTOM = 66, 40, 58  # room round the axes

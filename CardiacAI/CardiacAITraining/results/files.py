@@ -58,7 +58,7 @@ KINDS = (
             *("network", "weights_millions", "steps", "of_steps", "loss_first", "loss_last", "seconds_per_step"),
             *("samples_per_second", "resumed_at"),
         ),
-        _run("python -m CardiacAITraining.proof RUN (of cardiacai-train {recipe})"),
+        _run("python -m CardiacAITraining.results.proof RUN (of cardiacai-train {recipe})"),
     ),
     Kind(
         "bench_train",
@@ -67,10 +67,20 @@ KINDS = (
         _run("python -m CardiacAITraining.bench_train {recipe} --data DATA"),
     ),
     Kind("curve", ("points",), (), _run("python -m CardiacAITraining.curve")),
-    Kind("bench_stack", ("seed", "rows", "stack"), ("seed.network",), _run("python -m CardiacAITraining.bench_files")),
-    Kind("bench_cine", ("seed", "rows", "cine"), ("seed.cine",), _run("python -m CardiacAITraining.bench_files")),
     Kind(
-        "bench_perfusion", ("seed", "rows", "pass"), ("seed.network",), _run("python -m CardiacAITraining.bench_files")
+        "bench_stack",
+        ("seed", "rows", "stack"),
+        ("seed.network",),
+        _run("python -m CardiacAITraining.results.bench_files"),
+    ),
+    Kind(
+        "bench_cine", ("seed", "rows", "cine"), ("seed.cine",), _run("python -m CardiacAITraining.results.bench_files")
+    ),
+    Kind(
+        "bench_perfusion",
+        ("seed", "rows", "pass"),
+        ("seed.network",),
+        _run("python -m CardiacAITraining.results.bench_files"),
     ),
     Kind("flags", ("structures", "as_shipped"), ("any_structure", "evaluations"), _run("cardiacai-flags")),
     Kind("diagnosis", ("notice", "data"), (), _run("python -m CardiacAITraining.diagnose DATA"), READINGS),

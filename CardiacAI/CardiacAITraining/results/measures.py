@@ -1,8 +1,8 @@
 """The results page: function and mass, perfusion, diagnosis."""
 
-from .agreement import MEASURES
-from .results_files import Stock, Stored, at
-from .results_words import Column, Row, comparison, figure, in_order, named, prose, table
+from ..agreement import MEASURES
+from .files import Stock, Stored, at
+from .words import Column, Row, comparison, figure, in_order, named, prose, table
 
 AGREEMENT = (
     Column("n", "patients", digits=0),

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from CardiacAILib.images.writer import write_text
 
+from .cine import seeds_tasks, segmentation
+from .cost import CURVE, curve_points, time_and_memory, training
 from .curve_chart import curve_svg
-from .results_cine import seeds_tasks, segmentation
-from .results_cost import CURVE, curve_points, time_and_memory, training
-from .results_files import ResultsError, Stock, read_all
-from .results_measures import diagnosis, function_and_mass, perfusion
-from .results_words import prose, table
+from .files import ResultsError, Stock, read_all
+from .measures import diagnosis, function_and_mass, perfusion
+from .words import prose, table
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 TITLE = "# Results"
 
 
@@ -28,7 +28,7 @@ def page(stock: Stock) -> str:
         TITLE,
         "",
         prose(
-            """Made by `python -m CardiacAITraining.results` (`make results`) from the files in
+            """Made by `python -m CardiacAITraining.results.page` (`make results`) from the files in
             [evaluations](evaluations/); do not edit it. Every figure comes from one of them: the mark beside a row,
             such as f1, leads to the file, and from there to the command, the commit and the machine (section 8).
             Published figures, in *italics*, have marks such as s1 that lead to their sources."""

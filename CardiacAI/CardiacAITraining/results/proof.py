@@ -1,4 +1,4 @@
-"""python -m CardiacAITraining.proof: how far a run of cardiacai-train came, as a row of the results page.
+"""python -m CardiacAITraining.results.proof: how far a run of cardiacai-train came, as a row of the results page.
 
 Reads the run's record and its log, and refuses a run in which the two disagree, whose log tells no loss, or that is
 too old to say how far it came. What it writes proves that a recipe runs, that its loss falls and that it goes on after
@@ -16,7 +16,7 @@ from pathlib import Path
 from CardiacAILib.errors import CardiacAIError
 from CardiacAILib.images.writer import write_json
 
-from .run_record import FINISHED, UNFINISHED
+from ..loop.run_record import FINISHED, UNFINISHED
 
 #: Keys of `run.json` that a proof cannot do without.
 NEEDED = (
@@ -133,7 +133,9 @@ def weights(run: Path) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m CardiacAITraining.proof", description=__doc__.partition("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m CardiacAITraining.results.proof", description=__doc__.partition("\n\n")[0]
+    )
     parser.add_argument("run", type=Path, help="run folder of cardiacai-train")
     parser.add_argument("-o", "--out", type=Path, required=True, help="docs/evaluations/training/<recipe>.json")
     arguments = parser.parse_args(argv)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .results_files import LIMITS, Stock, Stored, at
+from .files import LIMITS, Stock, Stored, at
 
 NOT_MEASURED = "not measured"
 #: Of files from before data sets had names.

@@ -1,0 +1,1 @@
+"""docs/results.md from the files of docs/evaluations."""
