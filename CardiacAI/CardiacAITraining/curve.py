@@ -23,6 +23,8 @@ from .data.acdc import list_cases
 from .evaluate import evaluate_case
 from .protocol import Bootstrap
 
+#: Of the point that stands for what is shipped.
+FIRST_STAGE = "the shipped network's first stage; the second one learned from these patients too"
 STRUCTURE_KEYS = ("RV", "MYO", "LV")
 
 
@@ -131,7 +133,8 @@ def main(argv: list[str] | None = None) -> int:
         image = Path(folder) / "stack.nii.gz"
         write_image(image)
         points = [
-            point(model, way, cases, image, arguments.repeats) | {"shipped": text == arguments.shipped}
+            point(model, way, cases, image, arguments.repeats)
+            | ({"shipped": True, "note": FIRST_STAGE} if text == arguments.shipped else {"shipped": False})
             for text, model, way in asked
         ]
     made = {"split": "holdout", "patients": sorted({case.patient for case in cases}), "stack": list(SHAPE)}
