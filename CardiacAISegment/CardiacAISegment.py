@@ -4,7 +4,7 @@ import dataclasses
 
 import slicer
 from CardiacAISegmentLib.function_section import FunctionSection
-from CardiacAISegmentLib.logic import CardiacAISegmentLogic
+from CardiacAISegmentLib.logic import DEFAULT_MODEL, CardiacAISegmentLogic
 from CardiacAISegmentLib.results_section import ResultsSection
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -58,8 +58,8 @@ class CardiacAISegmentWidget(JobPanel):
             self._function.cleanup()
 
     def models(self) -> list:
-        """One network for a phase and for a cine."""
-        return [self.logic.loadModel()]
+        """One network for a phase and for a cine: the shipped one, or the user's own."""
+        return [self.logic.loadModel(self._model())]
 
     def cineOpened(self) -> None:
         """Who opens a cine wants all of it."""
@@ -74,6 +74,7 @@ class CardiacAISegmentWidget(JobPanel):
                 return
             self._setStatus(_("Starting..."), 0.0)
             options = computing(parameters) | {"onProgress": self.onProgress, "onError": self.onError}
+            options["model"] = self._model()
             if cine:
                 self.logic.startCine(cine, output, onKept=self.onPhasesKept, onDone=self.onCineDone, **options)
             else:
@@ -135,6 +136,10 @@ class CardiacAISegmentWidget(JobPanel):
         parameters = self._parameterNode
         return self.logic.sequenceOf(parameters.inputVolume) if parameters and parameters.wholeCine else None
 
+    def _model(self) -> str:
+        """Folder or name."""
+        return self._parameterNode.modelFolder or DEFAULT_MODEL
+
     def _showDone(self, segmentationNode, provenance: dict, labels) -> None:
         """labels: of one phase, to center the views on."""
         self._jobDone(segmentationNode, provenance)
@@ -150,9 +155,10 @@ class CardiacAISegmentTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         """Runs them all."""
-        from CardiacAISegmentLib import selftest, selftest_cine, selftest_function
+        from CardiacAISegmentLib import selftest, selftest_cine, selftest_function, selftest_model
 
-        for test in (*selftest.TESTS, *selftest_cine.TESTS, *selftest_function.TESTS):
+        rooms = (selftest, selftest_cine, selftest_function, selftest_model)
+        for test in (test for room in rooms for test in room.TESTS):
             self.setUp()
             self.delayDisplay(test.__name__)
             test()

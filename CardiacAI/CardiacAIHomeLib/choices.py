@@ -28,10 +28,15 @@ class Precision(enum.Enum):
 
     F32 = "f32"
     BF16 = "bf16"
+    INT8 = "int8"
 
     def label(self) -> str:
         """Text in the combo box."""
-        return {"f32": _("32 bit (reference)"), "bf16": _("16 bit, bfloat16 (OpenVINO only)")}[self.value]
+        return {
+            "f32": _("32 bit (reference)"),
+            "bf16": _("16 bit, bfloat16 (OpenVINO only)"),
+            "int8": _("8 bit, integers (OpenVINO only)"),
+        }[self.value]
 
 
 class SliceAxis(enum.Enum):

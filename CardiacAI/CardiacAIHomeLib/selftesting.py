@@ -1,9 +1,13 @@
 """What the self tests inside Slicer share: waiting without a running event loop, hearts, consent, panels."""
 
 import contextlib
+import hashlib
+import json
 import os
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from unittest import mock
 
 import slicer
@@ -87,6 +91,25 @@ def terms(accepted: bool):
         mock.patch("CardiacAILib.consent.accept", lambda model: None),
     ):
         yield
+
+
+def modelFolder(folder, name: str = "own_heart", **metadata) -> str:
+    """A model folder as of the user's own making: the shipped cine network under another name, with other terms.
+
+    folder: takes the model folder. metadata: of the model, besides.
+    """
+    from CardiacAILib.engines import load_model
+
+    made = Path(folder) / name
+    shutil.copytree(load_model("cine_short_axis").folder, made)
+    (made / "LICENSE").write_text(f"Terms of {name}\n", encoding="utf-8")
+    path = made / "configs" / "metadata.json"
+    metadata = {"name": name, "version": "9.9.9", "license": f"License of {name}"} | metadata
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | metadata), encoding="utf-8")
+    names = [line.split("  ")[1] for line in (made / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
+    sums = [f"{hashlib.sha256((made / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (made / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    return str(made)
 
 
 def count(nodeClass: str) -> int:

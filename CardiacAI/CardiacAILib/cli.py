@@ -79,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument(
         "--precision",
         default="f32",
-        choices=("f32", "bf16"),
-        help="f32 is the reference; bf16 is faster where the processor has it (the cine network alone)",
+        choices=("f32", "bf16", "int8"),
+        help="f32 is the reference; bf16 (where the processor has it) and int8 are faster (OpenVINO, cine network)",
     )
     job.add_argument(
         "--accept-license", action="store_true", help="accept the terms of the model's weights (remembered)"

@@ -41,8 +41,9 @@ _LABELS = {str(BACKGROUND): "background"} | {str(s.value): s.name for s in STRUC
 
 
 def require_ventricles(model) -> None:
-    """Raises ModelError for a network that draws something else than RV, myocardium and LV cavity: its labels would
-    be measured as those."""
+    """Raises ModelError for a model of another kind, and for a network that draws something else than RV, myocardium
+    and LV cavity: its labels would be measured as those."""
+    _require_cine_network(model)
     drawn = model.metadata.get("labels", _LABELS)
     if drawn != _LABELS:
         words = ", ".join(str(name) for value, name in drawn.items() if value != str(BACKGROUND))
@@ -195,13 +196,17 @@ def blended(phases: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.
         before, now = now, after
 
 
+def _require_cine_network(model) -> None:
+    if not isinstance(model.preprocessing, Preprocessing):
+        raise ModelError(f"{model.name} segments no ventricles. Choose a cine network, such as cine_short_axis.")
+
+
 def _checked(stack_of, volume: Volume, slice_axis: str | None, model) -> ShortAxisStack:
     """The stack of an image that a job can work on. stack_of: `short_axis_stack` or `cine_stack`.
 
     Raises InputError; ModelError for a model of another kind.
     """
-    if not isinstance(model.preprocessing, Preprocessing):
-        raise ModelError(f"{model.name} segments no ventricles. Choose a cine network, such as cine_short_axis.")
+    _require_cine_network(model)
     check_image(volume)
     require_grey_levels(volume)
     stack = stack_of(volume, slice_axis)

@@ -54,7 +54,7 @@ Job = Callable[[dict, Path, Progress, Tell], dict]
 
 
 class Jobs:
-    """Does all that the module says. Models stay loaded until another engine or precision is wanted."""
+    """Does all that the module says. Models stay loaded until another engine, precision or content is wanted."""
 
     def __init__(self):
         self._key, self._engines = None, {}
@@ -154,9 +154,11 @@ class Jobs:
         if self._key != key:
             self._engines.clear()  # free the old ones before a new one takes memory
             self._key = key
-        if (model, precision) not in self._engines:
-            self._engines[model, precision] = open_engine(load_model(model), command["engine"], precision)
-        return self._engines[model, precision]
+        loaded = load_model(model)  # anew: a folder of the user's own may hold another training by now
+        opened = model, (loaded.folder / "SHA256SUMS").read_bytes(), precision
+        if opened not in self._engines:
+            self._engines[opened] = open_engine(loaded, command["engine"], precision)
+        return self._engines[opened]
 
 
 def write_labels(folder: Path, name: str, labels) -> str:

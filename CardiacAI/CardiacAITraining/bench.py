@@ -21,7 +21,7 @@ from pathlib import Path
 MODULE = "CardiacAITraining.bench"
 SHAPE, SPACING = (10, 256, 256), (1.4, 1.4, 10.0)
 
-ROWS = (("openvino", "bf16"), ("openvino", "f32"), ("torch", "f32"), ("numpy", "f32"))
+ROWS = (("openvino", "int8"), ("openvino", "bf16"), ("openvino", "f32"), ("torch", "f32"), ("numpy", "f32"))
 
 #: How many times faster than the seeds' U-Net (targets.md), memory in MB.
 AIMS = {

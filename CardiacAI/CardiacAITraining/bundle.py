@@ -93,12 +93,23 @@ def export_bundle(
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "LICENSE").write_text(license_text, encoding="utf-8", newline="\n")
     (folder / "docs" / "README.md").write_text(card, encoding="utf-8", newline="\n")
-    _write_json(folder / "configs" / "metadata.json", _metadata(metadata, described))
+    onnx = to_onnx(network, inputs)
+    kept = _kept_ranges(folder, onnx)
+    _write_json(folder / "configs" / "metadata.json", _metadata(metadata, described) | kept)
     _write_json(folder / "configs" / "inference.json", kind.inference(folded_def, preprocessing))
     torch.save(halves, folder / "models" / "model.pt")
-    (folder / "models" / "model.onnx").write_bytes(to_onnx(network, inputs))
+    (folder / "models" / "model.onnx").write_bytes(onnx)
     write_sums(folder)
     return folder
+
+
+def _kept_ranges(folder: Path, onnx: bytes) -> dict:
+    """What `quantise` measured of the very network that is written again."""
+    path = folder / "models" / "model.onnx"
+    if not path.exists() or path.read_bytes() != onnx:
+        return {}
+    earlier = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    return {"int8_ranges": earlier["int8_ranges"]} if "int8_ranges" in earlier else {}
 
 
 def too_large(folder: str | Path, preprocessing: dict) -> str:

@@ -1,8 +1,8 @@
 """python -m CardiacAITraining.curve: accuracy against time of cine networks, all judged on the same held-out patients.
 
-A point is MODEL[:WAY]. WAY: f32 (the default) or bf16, OpenVINO's precisions; mirrored, the mean of the logits of a
-slice and of its mirror image; or a file of `CardiacAITraining.quantise`, 8-bit integers. Time is that of the job a user
-waits for, `segment` of ten slices of 256 x 256 with the model loaded, and of every point in the same run.
+A point is MODEL[:WAY]. WAY: f32 (the default), bf16 or int8, OpenVINO's precisions; mirrored or int8-mirrored, the mean
+of the logits of a slice and of its mirror image. Time is that of the job a user waits for, `segment` of ten slices of
+256 x 256 with the model loaded, and of every point in the same run.
 """
 
 import argparse
@@ -42,45 +42,11 @@ class Mirrored:
         return (self._engine.run(images) + self._engine.run(images[..., ::-1])[..., ::-1]) / 2
 
 
-class Integers:
-    """An engine that computes with another file's network, in 8-bit integers where that has them."""
-
-    def __init__(self, engine, file: Path) -> None:
-        from CardiacAILib.engines.openvino_engine import import_openvino
-
-        self._engine, self._openvino = engine, import_openvino()
-        self._core, self._file, self._queues = self._openvino.Core(), file, {}
-
-    def __getattr__(self, name: str):
-        return getattr(self._engine, name)
-
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """See `Engine.run`."""
-        size = images.shape[2:]
-        if size not in self._queues:
-            network = self._core.read_model(self._file)
-            network.reshape({network.inputs[0].any_name: [1, 1, *size]})
-            hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
-            self._queues[size] = self._openvino.AsyncInferQueue(self._core.compile_model(network, "CPU", hints))
-        queue, answers = self._queues[size], [None] * len(images)
-
-        def keep(request, index: int) -> None:
-            answers[index] = request.get_output_tensor().data.copy()
-
-        queue.set_callback(keep)
-        for index in range(len(images)):
-            queue.start_async({0: np.ascontiguousarray(images[index : index + 1], np.float32)}, index)
-        queue.wait_all()
-        return np.concatenate(answers)
-
-
 def open_way(model, way: str):
     """The engine of a point. Raises EngineError for a way that is not there."""
-    if way.endswith(".xml"):
-        return Integers(open_engine(model, "openvino"), Path(way))
-    if way == "mirrored":
-        return Mirrored(open_engine(model, "openvino"))
-    return open_engine(model, "openvino", way)
+    precision, _, mirrored = way.replace("mirrored", "-mirrored").replace("--", "-").partition("-")
+    engine = open_engine(model, "openvino", precision or "f32")
+    return Mirrored(engine) if mirrored else engine
 
 
 def point(model, way: str, cases: list, image: Path, repeats: int) -> dict:
@@ -94,8 +60,8 @@ def point(model, way: str, cases: list, image: Path, repeats: int) -> dict:
     training = model.metadata["training"]
     weights = json.loads((model.folder / "configs" / "inference.json").read_text())["network_def"]
     return {
-        "name": f"{training['config']['name']}" + {"f32": "", "bf16": ", bf16"}.get(way, ", mirrored too"),
-        "precision": "int8" if way.endswith(".xml") else "f32" if way == "mirrored" else way,
+        "name": training["config"]["name"] + (", mirrored too" if isinstance(engine, Mirrored) else ""),
+        "precision": engine.precision,
         "widths": weights.get("features"),
         "weights_millions": round(parameters(model) / 1e6, 3),
         "seconds": round(seconds, 4),

@@ -1,71 +1,106 @@
-"""python -m CardiacAITraining.quantise: a cine network in 8-bit integers, for OpenVINO; what it costs is on the curve.
+"""python -m CardiacAITraining.quantise: the ranges that let OpenVINO compute a cine network in 8-bit integers.
 
-Needs NNCF, in an environment of its own: `pip install nncf` brings openvino-telemetry with it, which sends events; here
-it is replaced by a stub. Scales come from slices of patients that the network was trained on.
+The network is shown the hearts it was trained on as at run time (`inference.look`): whole fields to find the heart and
+the windows about it. The lowest and highest value of every picture that a convolution reads go into the model folder
+(metadata.json, `int8_ranges`); `--precision int8` uses them. What it costs: `cardiacai-evaluate --precision int8`.
 """
 
 import argparse
-import sys
-import types
-from collections.abc import Iterator
+import json
 from pathlib import Path
 
 import numpy as np
 
-from CardiacAILib.engines import load_model, open_engine
-from CardiacAILib.inference import grey_scale, look, normalise
+from CardiacAILib.engines import Preprocessing, load_model, open_engine
+from CardiacAILib.engines.openvino_engine import import_openvino
+from CardiacAILib.engines.openvino_int8 import inputs
+from CardiacAILib.errors import CardiacAIError, InputError, ModelError
+from CardiacAILib.images.writer import atomic_path
+from CardiacAILib.inference import look
 
+from .bundle import write_sums
+from .data.cases import Case, listed, seen_by
 from .data.sets import open_data
 
 
-def silence_telemetry() -> None:
-    """A package of that name which does nothing; NNCF cannot do without one."""
+class Watched:
+    """An engine that also notes the range of every picture a convolution reads."""
 
-    class Telemetry:
-        def __init__(self, *_, **__) -> None: ...
+    def __init__(self, engine) -> None:
+        self._engine, self._requests, self.ranges = engine, {}, {}
 
-        def __getattr__(self, name: str):
-            return lambda *_, **__: None
+    def __getattr__(self, name: str):
+        return getattr(self._engine, name)
 
-    stub = types.ModuleType("openvino_telemetry")
-    stub.Telemetry = stub.TelemetryBackend = Telemetry
-    sys.modules["openvino_telemetry"] = stub
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """See `Engine.run`."""
+        request, names = self._request(images.shape[2:])
+        for image in images:
+            request.infer({0: image[None]})
+            for name in names:
+                values = request.get_tensor(name).data
+                low, high = self.ranges.get(name, (np.inf, -np.inf))
+                self.ranges[name] = (min(low, float(values.min())), max(high, float(values.max())))
+        return self._engine.run(images)
+
+    def _request(self, size: tuple[int, int]):
+        if size not in self._requests:
+            core = import_openvino().Core()
+            network = core.read_model(model=self._engine.model.network, weights=b"")
+            network.reshape({network.inputs[0].any_name: [1, 1, *size]})
+            read = {name: operation.input_value(0) for operation, name in inputs(network)}
+            network.add_outputs([value for value in read.values() if value.get_node().get_type_name() != "Parameter"])
+            compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            self._requests[size] = compiled.create_infer_request(), list(read)
+        return self._requests[size]
 
 
-def windows(model, data: Path, patients: int) -> Iterator[np.ndarray]:
-    """Every second slice (1, 1, h, w) about the heart, of one phase of some patients the model was trained on."""
-    engine = open_engine(model, "numpy")
-    known = set(model.metadata["training"]["trained_on"])
-    cases = [case for case in open_data(data) if case.patient in known]
-    for index in np.random.default_rng(0).permutation(len(cases))[:patients]:
-        stack, window, _ = look(cases[index].load()[0], engine)
-        pixels = window.sample(stack.pixels)
-        yield from normalise(pixels, grey_scale(pixels, model.preprocessing.percentiles))[::2, None, None]
+def ranges_of(model, cases: list[Case]) -> dict[str, tuple[float, float]]:
+    """By name of the picture. Cases in which no heart is found are passed over; raises InputError if none is left."""
+    engine = Watched(open_engine(model, "openvino"))
+    looked = 0
+    for case in cases:
+        try:
+            look(case.load()[0], engine)
+            looked += 1
+        except InputError as error:
+            print(f"{case.patient} {case.phase}: {error}")
+    if not looked:
+        raise InputError("No heart was found in any of these images, so there are no ranges.")
+    return engine.ranges
 
 
-def quantise(name_or_folder: str, data: Path, out: Path, patients: int = 30) -> None:
-    """Writes OpenVINO's .xml and .bin. Convolutions in int8, a scale for each of their channels."""
-    silence_telemetry()
-    import nncf
-    import openvino
-
-    model = load_model(name_or_folder)
-    slices = list(windows(model, data, patients))
-    network = openvino.Core().read_model(model=model.network, weights=b"")
-    network.reshape({network.inputs[0].any_name: [1, 1, *model.preprocessing.size]})
-    # mixed: activations of leaky rectifiers are not symmetric about 0
-    mixed = nncf.QuantizationPreset.MIXED
-    small = nncf.quantize(network, nncf.Dataset(slices), preset=mixed, subset_size=len(slices))
-    openvino.save_model(small, out, compress_to_fp16=False)
+def put_into(folder: Path, ranges: dict[str, tuple[float, float]]) -> None:
+    """Writes them into a model folder; its network stays as it is."""
+    path = folder / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    metadata["int8_ranges"] = {name: [round(value, 5) for value in pair] for name, pair in sorted(ranges.items())}
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+    write_sums(folder)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m CardiacAITraining.quantise", description=__doc__)
-    parser.add_argument("model", help="name of a shipped cine model, or a model folder")
+    parser.add_argument("model", help="folder of a cine model; it is changed")
     parser.add_argument("data", type=Path, help="the data it was trained on")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="OpenVINO file to write, .xml")
+    parser.add_argument("--patient-pattern", help="nnU-Net: see cardiacai-check-data")
     arguments = parser.parse_args(argv)
-    quantise(arguments.model, arguments.data, arguments.out)
+    try:
+        model = load_model(arguments.model)
+        if not isinstance(model.preprocessing, Preprocessing):
+            raise ModelError(f"{model.name} is no cine network; int8 is for these.")
+        cases = open_data(arguments.data, folds=1, patient_pattern=arguments.patient_pattern)
+        known = listed({case.patient for case in cases}, seen_by(model.metadata.get("training")))
+        used = [case for case in cases if case.patient in known and case.split == "train"]
+        if not used:
+            raise InputError(
+                f"{model.name} was not trained on anyone in {arguments.data}. Give the data it learned from."
+            )
+        put_into(model.folder, ranges_of(model, used))
+    except CardiacAIError as error:
+        parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
+    print(f"{model.folder}: ranges from {len(known)} patients. Measure it: cardiacai-evaluate --precision int8")
     return 0
 
 

@@ -73,7 +73,7 @@ class CardiacAIMassLogic(JobLogic):
         :param calibration: file made by `cardiacai mass --calibrate`; "" for none
         :param models: folder or name by way; None: those that are shipped
         :param engine: "auto", "openvino", "torch" or "numpy"
-        :param precision: "f32" or "bf16"
+        :param precision: "f32", "bf16" or "int8"
         :param sliceAxis: "i", "j" or "k" where the spacing does not tell, else None
         :raises CardiacAILib.errors.CardiacAIError: unusable volume, terms not accepted, process does not start
         """

@@ -97,7 +97,7 @@ class CardiacAIPerfusionLogic(JobLogic):
         :param flowModel: "exchange" or "fermi"
         :param hematocrit: of the patient's blood; None: .42
         :param engine: "auto", "openvino", "torch" or "numpy"
-        :param precision: "f32" or "bf16"
+        :param precision: "f32", "bf16" or "int8"
         :raises CardiacAILib.errors.CardiacAIError: unusable series, terms not accepted, process does not start
         """
         from CardiacAILib import mrml

@@ -32,8 +32,12 @@ class CardiacAISegmentLogic(JobLogic):
 
     @staticmethod
     def loadModel(name: str = DEFAULT_MODEL):
-        """The `engines.Model` of this name. Raises ModelError."""
-        return JobLogic.loadModel(name)
+        """The `engines.Model` of this name or folder. Raises ModelError, also for one that draws no ventricles."""
+        from CardiacAILib.inference import require_ventricles
+
+        model = JobLogic.loadModel(name)
+        require_ventricles(model)
+        return model
 
     def process(
         self,
@@ -52,8 +56,9 @@ class CardiacAISegmentLogic(JobLogic):
         :param volumeNode: short-axis stack, one phase
         :param segmentationNode: receives the segments; None makes one
         :param tableNode: receives the measurements; None takes the segmentation's, or makes one
+        :param model: a cine network: the shipped one's name, or a model folder, such as `cardiacai-train` makes
         :param engine: "auto", "openvino", "torch" or "numpy"
-        :param precision: "f32" or "bf16"
+        :param precision: "f32", "bf16" or "int8"
         :param sliceAxis: "i", "j" or "k" where the spacing does not tell, else None
         :returns: segmentation node, table node, `CardiacAILib.segment.Segmentation`
         :raises CardiacAILib.errors.CardiacAIError: what is wrong and what to do, as text

@@ -1,10 +1,11 @@
-"""What the panel shows of a result: table, flags, bullseye, curves, and the views on the heart."""
+"""What the panel shows of a result: table, model, flags, bullseye, curves, and the views on the heart."""
 
 import os
 import tempfile
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from CardiacAIHomeLib.views import centerOnHeart, flagsHtml
 
@@ -23,7 +24,7 @@ class ResultsSection:
 
     def show(self, segmentationNode) -> None:
         """What is recorded of a segmentation; nothing where it is nobody's result."""
-        from CardiacAILib.mrml import FunctionNodes, function_nodes, recorded_flags
+        from CardiacAILib.mrml import FunctionNodes, function_nodes, recorded_flags, recorded_provenance
 
         cine = self.logic.cineResult(segmentationNode)
         recorded = cine.segmentationSequence if cine else segmentationNode
@@ -31,6 +32,7 @@ class ResultsSection:
         table = nodes.measurements if cine or not recorded else recorded.GetNodeReference(TABLE_ROLE)
         self.ui.tableView.setMRMLTableNode(table)
         self.ui.tableView.resizeColumnsToContents()
+        self._showModel(recorded_provenance(recorded) if recorded else {})
         self.ui.flagsLabel.text = flagsHtml(recorded_flags(recorded) if recorded else None)
         self._chart = nodes.chart
         self.ui.chartButton.visible = self._chart is not None
@@ -45,6 +47,13 @@ class ResultsSection:
     def onChartButton(self) -> None:
         """In a layout with a plot view."""
         slicer.modules.plots.logic().ShowChartInLayout(self._chart)
+
+    def _showModel(self, provenance: dict) -> None:
+        """Which model drew the contours; nothing where none did."""
+        form = _("Model: {name} {version}; edited since") if provenance.get("edited") else _("Model: {name} {version}")
+        name, version = provenance.get("model"), provenance.get("model_version")
+        self.ui.modelLabel.visible = bool(name)
+        self.ui.modelLabel.text = form.format(name=name, version=version) if name else ""
 
     def _showBullseye(self, segmentsNode) -> None:
         self.ui.bullseyeLabel.visible = segmentsNode is not None

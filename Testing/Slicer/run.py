@@ -23,6 +23,7 @@ ROOMS = (
     "CardiacAISegmentLib.selftest",
     "CardiacAISegmentLib.selftest_cine",
     "CardiacAISegmentLib.selftest_function",
+    "CardiacAISegmentLib.selftest_model",
     "CardiacAIMassLib.selftest",
     "CardiacAIMassLib.selftest_inputs",
     "CardiacAIPerfusionLib.selftest",

@@ -88,6 +88,17 @@ def test_batch_measures_perfusion():
         assert "mbf_stress" in (folder / "out" / "measurements.csv").read_text(encoding="utf-8")
 
 
+def test_batch_takes_a_model_folder():
+    from CardiacAIHomeLib.selftesting import modelFolder
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        words = (str(image(folder)), str(folder / "out"), "--model", modelFolder(folder), "--accept-license")
+        done = batch(folder, "segment", *words)
+        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+        assert "own_heart" in (folder / "out" / "result.json").read_text(encoding="utf-8")
+
+
 def test_batch_ends_with_a_message_for_bad_input():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -111,6 +122,7 @@ TESTS = (
     test_batch_measures_a_cine,
     test_batch_weighs_a_stack,
     test_batch_measures_perfusion,
+    test_batch_takes_a_model_folder,
     test_batch_ends_with_a_message_for_bad_input,
     test_batch_asks_for_the_terms_without_a_dialog,
 )

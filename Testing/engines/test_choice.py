@@ -40,7 +40,7 @@ def test_a_missing_engine_says_how_to_get_it(nothing_installed, model, name, rem
 def test_unknown_names(model):
     with pytest.raises(EngineError, match="Choose one of: auto, torch, openvino, numpy"):
         open_engine(model, "tensorflow")
-    with pytest.raises(EngineError, match="Choose one of: f32, bf16"):
+    with pytest.raises(EngineError, match="Choose one of: f32, bf16, int8"):
         open_engine(model, "numpy", "f16")
     with pytest.raises(EngineError, match="f32 only"):
         open_engine(model, "numpy", "bf16")

@@ -1,5 +1,8 @@
 """A Slicer without an app, for the panels' self tests."""
 
+import hashlib
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +13,20 @@ sys.path.append(str(Path(__file__).parent))  # pytest's import mode does not fin
 
 def library_names() -> list[str]:
     return [name for name in sys.modules if name.partition(".")[0] == "CardiacAILib"]
+
+
+@pytest.fixture
+def own_model(tmp_path) -> Path:
+    """A model folder as of the user's own making: the shipped cine network under another name."""
+    from CardiacAILib.engines import load_model
+
+    folder = tmp_path / "own model"
+    shutil.copytree(load_model("cine_short_axis").folder, folder)
+    path, sums = folder / "configs" / "metadata.json", folder / "SHA256SUMS"
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "own_heart", "version": "9.9.9"}))
+    sums.write_text(sums.read_text().replace(before, hashlib.sha256(path.read_bytes()).hexdigest()))
+    return folder
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ class Widget:
     def __init__(self, name: str, kind: str, properties: dict):
         self.name, self.kind, self.properties = name, kind, properties
         self.enabled, self.text = properties.get("enabled") != "false", properties.get("text", "")
-        self.visible, self.toolTip, self.pixmap, self.currentPath = True, "", None, ""
+        self.visible, self.toolTip, self.pixmap = True, "", None
         self.slots, self.onChanged, self.blocked = [], lambda: None, False
         self.items, self._index, self._node, self.table = [], 0, None, None
         self.minimum, self.maximum = (float(properties.get(name, 0)) for name in ("minimum", "maximum"))
@@ -141,6 +141,39 @@ class Widget:
         return self.properties.get(name)
 
 
+class Signal:
+    """A signal, in PythonQt's other way of writing."""
+
+    def __init__(self):
+        self.slots = []
+        self.connect, self.disconnect = self.slots.append, self.slots.remove
+
+    def emit(self):
+        for slot in list(self.slots):
+            slot()
+
+
+class PathLineEdit(Widget):
+    """A ctkPathLineEdit without name filters: it takes any text for a path, and an empty one for no valid input."""
+
+    def __init__(self, name: str, kind: str, properties: dict):
+        super().__init__(name, kind, properties)
+        self._path, self.currentPathChanged, self.validInputChanged = "", Signal(), Signal()
+
+    @property
+    def currentPath(self):
+        return self._path
+
+    @currentPath.setter
+    def currentPath(self, path):
+        assert isinstance(path, str)
+        before, self._path = self._path, path
+        if path and path != before:
+            self.currentPathChanged.emit()
+        if bool(path) != bool(before):
+            self.validInputChanged.emit()
+
+
 #: Signals that we use, as Qt 5 and Qt 6 both have them.
 SIGNALS = {
     "QPushButton": ("clicked(bool)",),
@@ -183,6 +216,31 @@ class Timer:
         self.running.discard(self)
 
 
+class GuiConnector:
+    """Slicer's base of connectors; `parameterNodeGuiConnector` registers them."""
+
+    registered: typing.ClassVar[list] = []
+
+    def __init__(self):
+        self._callback = None
+
+    def onChanged(self, callback):
+        self._callback = callback
+        if callback:
+            self._connect()
+        else:
+            self._disconnect()
+
+    def changed(self):
+        if self._callback:
+            self._callback()
+
+
+def parameterNodeGuiConnector(connector):
+    GuiConnector.registered.append(connector)
+    return connector
+
+
 def parameterNodeWrapper(wrapped):
     """Typed fields kept in a real vtkMRMLScriptedModuleNode: nodes as references, enums by name, numbers as text."""
     fields = typing.get_type_hints(wrapped)
@@ -195,6 +253,8 @@ def parameterNodeWrapper(wrapped):
                 return float(self.parameterNode.GetParameter(name) or getattr(wrapped, "_" + name))
             if kind is bool:
                 return (self.parameterNode.GetParameter(name) or str(getattr(wrapped, "_" + name))) == "True"
+            if kind is str:
+                return self.parameterNode.GetParameter(name) or getattr(wrapped, "_" + name)
             return kind[self.parameterNode.GetParameter(name) or getattr(wrapped, "_" + name).name]
 
         def write(self, value):
@@ -203,7 +263,8 @@ def parameterNodeWrapper(wrapped):
                 self.parameterNode.SetNodeReferenceID(name, value.GetID() if value else None)
             else:
                 assert isinstance(value, kind)
-                self.parameterNode.SetParameter(name, value.name if hasattr(value, "name") else repr(value))
+                text = value if kind is str else value.name if hasattr(value, "name") else repr(value)
+                self.parameterNode.SetParameter(name, text)
 
         return property(read, write)
 
@@ -220,8 +281,21 @@ def parameterNodeWrapper(wrapped):
         def connectGui(self, ui):
             connected = {w.property("SlicerParameterName"): w for w in vars(ui).values()}
             connected.pop(None, None)
+            own = {
+                name: connector.create(widget, fields[name])
+                for name, widget in connected.items()
+                for connector in GuiConnector.registered
+                if connector.canRepresent(widget, fields[name])
+            }
+            connected = {name: widget for name, widget in connected.items() if name not in own}
+            assert all(widget.kind != "ctkPathLineEdit" for widget in connected.values())  # Slicer's is for pathlib
+            updating = []
 
             def show(caller=None, event=None):
+                updating.append(True)
+                for name, connector in own.items():
+                    connector.write(getattr(self, name))
+                updating.pop()
                 for name, widget in connected.items():
                     if widget.kind == "qMRMLNodeComboBox":
                         widget._node = getattr(self, name)
@@ -243,12 +317,17 @@ def parameterNodeWrapper(wrapped):
                 else:
                     widget.onChanged = lambda n=name, w=widget: setattr(self, n, w.currentNode())
             show()
+            for name, connector in own.items():
+                connector.onChanged(lambda n=name, c=connector: updating or setattr(self, n, c.read()))
+            self._own = own
             self._connected = connected
             self._tag = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, show)
             return 0
 
         def disconnectGui(self, tag):
             self.parameterNode.RemoveObserver(self._tag)
+            for connector in self._own.values():
+                connector.onChanged(None)
             for widget in self._connected.values():
                 widget.onChanged = lambda: None
 
@@ -312,7 +391,8 @@ def loadUI(path):
     top, widgets = None, {}
     for element in ElementTree.parse(path).iter("widget"):
         properties = {p.get("name"): "".join(p.itertext()).strip() for p in element.findall("property")}
-        widget = widgets[element.get("name")] = Widget(element.get("name"), element.get("class"), properties)
+        made = PathLineEdit if element.get("class") == "ctkPathLineEdit" else Widget
+        widget = widgets[element.get("name")] = made(element.get("name"), element.get("class"), properties)
         widget.items = [(text.text, None) for text in element.findall("item/property/string")]
         top = top or widget
     top.widgets = widgets
@@ -365,8 +445,12 @@ def install(monkeypatch, scene, logics) -> None:
         "qt": SimpleNamespace(QTimer=Timer, QPixmap=Pixmap, Qt=SimpleNamespace(WaitCursor=0)),
         "slicer.i18n": SimpleNamespace(tr=lambda text: text, translate=lambda context, text: text),
         "slicer.parameterNodeWrapper": SimpleNamespace(
-            parameterNodeWrapper=parameterNodeWrapper, WithinRange=lambda least, most: (least, most)
+            parameterNodeWrapper=parameterNodeWrapper,
+            WithinRange=lambda least, most: (least, most),
+            GuiConnector=GuiConnector,
+            parameterNodeGuiConnector=parameterNodeGuiConnector,
         ),
+        "ctk": SimpleNamespace(ctkPathLineEdit=PathLineEdit),
         "slicer.ScriptedLoadableModule": SimpleNamespace(
             ScriptedLoadableModule=LoadableModule,
             ScriptedLoadableModuleWidget=ModuleWidget,
@@ -390,6 +474,7 @@ def forget() -> None:
             widget.cleanup()
     WIDGETS.clear()
     Timer.running.clear()
+    GuiConnector.registered.clear()
     for name in list(sys.modules):
         if name.partition(".")[0] in (*MODULES, "CardiacAIHomeLib", *(f"{module}Lib" for module in MODULES[1:])):
             del sys.modules[name]

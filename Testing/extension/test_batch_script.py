@@ -1,6 +1,8 @@
 """The script for headless Slicer: its own few lines. That Slicer ends with the code is for Testing/Slicer."""
 
+import dataclasses
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,49 @@ def test_bad_input_is_the_commands_code(batch, tmp_path, capsys, monkeypatch):
     for command in ("segment", "function", "mass", "perfusion"):
         assert batch.run([command, str(tmp_path / "missing.nii.gz"), str(tmp_path / "out")]) == 3
         assert "missing.nii.gz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["segment", "function"])
+def test_a_model_folder_of_ones_own(batch, command, own_model, tmp_path, capsys, monkeypatch):
+    from CardiacAILib import consent
+    from CardiacAILib.images.writer import write_volume
+    from CardiacAILib.phantom import cine_phantom
+
+    monkeypatch.setenv("CARDIACAI_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(consent, "_session", {})
+    beat = cine_phantom(phases=3, shape=(7, 160, 144), spacing=(1.6, 1.6, 12.0)).image
+    image, out = tmp_path / "image.nii.gz", tmp_path / "out"
+    if command == "segment":
+        beat = dataclasses.replace(beat, array=beat.array[0], frame_times=None)
+    write_volume(beat, image)
+    words = [command, str(image), str(out), "--model", str(own_model)]
+    assert batch.run(words) == 7
+    assert "own_heart" in capsys.readouterr().err
+    assert batch.run([*words, "--accept-license"]) == 0
+    made = json.loads((out / "result.json").read_text())["provenance"]
+    assert (made["model"], made["model_version"]) == ("own_heart", "9.9.9")
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "own_heart" in report and "9.9.9" in report
+
+
+def test_a_folder_that_holds_no_cine_network_is_code_5(batch, own_model, tmp_path, capsys, monkeypatch):
+    from CardiacAILib.images.writer import write_volume
+    from CardiacAILib.phantom import short_axis_phantom
+
+    monkeypatch.setenv("CARDIACAI_HOME", str(tmp_path / "home"))
+    image, out = tmp_path / "image.nii.gz", tmp_path / "out"
+    write_volume(short_axis_phantom(shape=(7, 160, 144), spacing=(1.6, 1.6, 12.0)).image, image)
+    (own_model / "configs" / "inference.json").unlink()
+    for model, words in (
+        (own_model, "not a complete model folder"),
+        (tmp_path / "nothing", "There is no model"),
+        ("mass_regression", "Choose a cine network"),
+        ("mass_segmentation", "Choose a cine network"),
+        ("perfusion", "Choose a cine network"),
+    ):
+        assert batch.run(["segment", str(image), str(out), "--model", str(model), "--accept-license"]) == 5
+        assert words in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_nothing_gets_out(batch, monkeypatch, capsys):

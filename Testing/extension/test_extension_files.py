@@ -28,7 +28,7 @@ PARTS = {
     "CardiacAIPerfusion": ("CardiacAIPerfusion.py", "CardiacAIPerfusionLib"),
 }
 #: What may be imported when a module is loaded (the index asks), besides the standard library and its own parts.
-ALLOWED = {"slicer", "qt", "vtk", "numpy"} | {Path(part).stem for parts in PARTS.values() for part in parts}
+ALLOWED = {"slicer", "ctk", "qt", "vtk", "numpy"} | {Path(part).stem for parts in PARTS.values() for part in parts}
 
 
 def sources(module: str) -> list[Path]:

@@ -20,6 +20,7 @@ ROOMS = {
     "CardiacAISegmentLib.selftest": ("test_result_lies_beside_its_volume",),
     "CardiacAISegmentLib.selftest_cine": ("test_a_sequence_that_slicer_opened",),
     "CardiacAISegmentLib.selftest_function": (),
+    "CardiacAISegmentLib.selftest_model": (),
     "CardiacAIMassLib.selftest": ("test_results_lie_beside_their_volume",),
     "CardiacAIMassLib.selftest_inputs": (),
     "CardiacAIPerfusionLib.selftest": (),

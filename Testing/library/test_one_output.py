@@ -1,6 +1,5 @@
 """Networks of one output, and networks that draw something else than the ventricles."""
 
-import json
 
 import numpy as np
 import pytest
@@ -83,7 +82,7 @@ def folder(tmp_path_factory, probe_bundle_arguments):
     import torch
     from monai.networks.nets import BasicUNet
 
-    from CardiacAITraining.bundle import export_bundle, write_sums
+    from CardiacAITraining.bundle import export_bundle
 
     torch.manual_seed(3)
     small = {"out_channels": 1, "features": [4, 4, 8, 8, 16, 4]}
@@ -96,12 +95,9 @@ def folder(tmp_path_factory, probe_bundle_arguments):
         network.final_conv.weight *= 2 / logits.std()
         network.final_conv.bias.copy_((network.final_conv.bias - logits.mean()) * 2 / logits.std())
     made = tmp_path_factory.mktemp("one_output") / "region"
-    given = {"network_def": definition, "state_dict": network.state_dict()}
-    export_bundle(made, **probe_bundle_arguments | given)
-    path = made / "configs" / "metadata.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | REGION))
-    write_sums(made)
-    return made
+    metadata = probe_bundle_arguments["metadata"] | REGION
+    given = {"network_def": definition, "state_dict": network.state_dict(), "metadata": metadata}
+    return export_bundle(made, **probe_bundle_arguments | given)
 
 
 def test_engines_agree_on_one_output(folder, phantom):

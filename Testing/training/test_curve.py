@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from CardiacAILib.engines import load_model, open_engine
+from CardiacAILib.errors import EngineError
 from CardiacAITraining import curve
 from CardiacAITraining.bundle import write_sums
 
@@ -19,14 +20,15 @@ def test_looking_twice_gives_a_mirrored_answer_to_a_mirrored_slice(probe_folder)
     assert not np.allclose(open_engine(load_model(probe_folder), "numpy").run(images), answers, atol=1e-3)
 
 
-def test_another_files_network_is_run_at_any_size(probe_folder, tmp_path):
-    openvino = pytest.importorskip("openvino")
+def test_the_ways_of_a_point(probe_folder):
     model = load_model(probe_folder)
-    openvino.save_model(openvino.Core().read_model(model=model.network, weights=b""), tmp_path / "same.xml")
-    engine, other = open_engine(model, "numpy"), curve.open_way(model, str(tmp_path / "same.xml"))
-    for side in (32, 48):
-        images = np.random.default_rng(0).random((3, 1, side, 32), np.float32)
-        np.testing.assert_allclose(other.run(images), engine.run(images), rtol=2e-2, atol=2e-2)  # weights in half there
+    for way, kind in (("f32", "OpenVinoEngine"), ("mirrored", "Mirrored")):
+        assert type(curve.open_way(model, way)).__name__ == kind
+    for way in ("int8", "int8-mirrored"):
+        with pytest.raises(EngineError, match="no ranges for int8"):
+            curve.open_way(model, way)
+    with pytest.raises(EngineError, match="no precision 'half'"):
+        curve.open_way(model, "half")
 
 
 def model_that_held_out(probe_folder, folder, patients):

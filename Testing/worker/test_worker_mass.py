@@ -7,6 +7,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,23 +170,29 @@ def test_an_error_of_a_kind_unknown_here_is_an_error_all_the_same(client):
     assert str(event.error) == "Something else."
 
 
-def test_models_stay_loaded_until_engine_or_precision_changes(monkeypatch):
+def test_models_stay_loaded_until_engine_precision_or_content_changes(monkeypatch, tmp_path):
     opened = []
+    for model in "abc":
+        (tmp_path / model).mkdir()
+        (tmp_path / model / "SHA256SUMS").write_text("one training")
 
     def open_one(model, engine, precision):
-        opened.append((model, engine, precision))
+        opened.append((model.folder.name, engine, precision))
         return object()
 
-    monkeypatch.setattr(engines, "load_model", lambda model: model)
+    monkeypatch.setattr(engines, "load_model", lambda model: SimpleNamespace(folder=tmp_path / model))
     monkeypatch.setattr(engines, "open_engine", open_one)
     jobs, command = worker.Jobs(), {"engine": "numpy", "precision": "f32"}
     first = [jobs._open(command, model, "f32") for model in "abc"]
     assert [jobs._open(command, model, "f32") for model in "abc"] == first
     assert len(opened) == 3
+    (tmp_path / "c" / "SHA256SUMS").write_text("another training")
+    assert jobs._open(command, "c", "f32") not in first
+    assert jobs._open(command, "b", "f32") is first[1]
     other = command | {"precision": "bf16"}
     again = jobs._open(other, "a", "bf16")
     assert again is not first[0]
-    assert list(jobs._engines) == [("a", "bf16")]  # the others are free
+    assert [(model, precision) for model, _, precision in jobs._engines] == [("a", "bf16")]  # the others are free
     assert jobs._open(other, "b", "f32") is not first[1]
     assert ("b", "numpy", "f32") in opened  # the mass networks, whatever the cine network computes with
 

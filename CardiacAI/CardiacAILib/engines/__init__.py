@@ -63,7 +63,7 @@ def open_engine(model: Model, name: str = "auto", precision: str = "f32") -> Eng
     """An engine with the model loaded.
 
     name: "auto" (torch if it has a working GPU, else openvino, else numpy) or one of `ENGINE_NAMES`.
-    precision: "f32", the reference, or "bf16", for openvino on CPUs that have it.
+    precision: "f32", the reference; for openvino also "bf16" on CPUs that have it, "int8" for models that bring ranges.
     Raises EngineError, with what to do, when the engine or the precision is not there; ModelError for a bad model.
     """
     if precision not in PRECISIONS:

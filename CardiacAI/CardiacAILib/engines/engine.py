@@ -5,13 +5,13 @@ import numpy as np
 from .graph import read_graph
 from .model import Model
 
-PRECISIONS = ("f32", "bf16")
+PRECISIONS = ("f32", "bf16", "int8")
 
 
 class Engine:
     """Runs one model. Not for use by two threads at once.
 
-    model: what it runs. name: "torch", "openvino" or "numpy". precision: "f32" or "bf16". device: what computes.
+    model: what it runs. name: "torch", "openvino" or "numpy". precision: of `PRECISIONS`. device: what computes.
     batch: slices computed side by side; a caller that wants to stop early passes this many at a time, not one.
     notes: what a reader of the result should know about how it was computed (say, a device that was given up).
     """

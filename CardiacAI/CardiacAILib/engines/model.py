@@ -71,7 +71,8 @@ class Model:
 
     name, version: from its metadata. license: one line; the full terms are in `license_text`.
     metadata: configs/metadata.json as it stands. confidence_limits: by label value, the mean probability below which a
-    structure deserves a look (`cardiacai-flags`); None where the model brings none.
+    structure deserves a look (`cardiacai-flags`); int8_ranges: by name of a picture inside the network, the lowest and
+    highest value it holds (`openvino_int8`). None where the model brings none.
     """
 
     folder: Path
@@ -81,6 +82,7 @@ class Model:
     metadata: dict
     preprocessing: Preprocessing | PixelPreprocessing | FramePreprocessing
     confidence_limits: dict[int, float] | None = None
+    int8_ranges: dict[str, tuple[float, float]] | None = None
 
     @cached_property
     def network(self) -> bytes:
@@ -120,6 +122,7 @@ def load_model(name_or_folder: str | Path) -> Model:
             metadata=metadata,
             preprocessing=_read_preprocessing(inference["preprocessing"]["transforms"]),
             confidence_limits=_read_limits(metadata),
+            int8_ranges=_read_ranges(metadata),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
@@ -141,6 +144,16 @@ def _read_limits(metadata: dict) -> dict[int, float] | None:
     if not all(0 <= limit <= 1 for limit in limits.values()):
         raise ValueError(f"confidence_limits {limits}")
     return limits
+
+
+def _read_ranges(metadata: dict) -> dict[str, tuple[float, float]] | None:
+    """Raises KeyError, TypeError or ValueError when they are there but are no ranges."""
+    if "int8_ranges" not in metadata:
+        return None
+    ranges = {name: (float(low), float(high)) for name, (low, high) in metadata["int8_ranges"].items()}
+    if not all(low <= high for low, high in ranges.values()):
+        raise ValueError(f"int8_ranges {ranges}")
+    return ranges
 
 
 def _read_json(folder: Path, name: str) -> dict:

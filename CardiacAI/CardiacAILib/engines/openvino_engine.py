@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import EngineError
 from .engine import Engine
 from .model import Model
+from .openvino_int8 import quantise
 
 _CONVERTER = "openvino.tools.ovc"
 _REMEDY = "Choose the engine numpy (--engine numpy)."
@@ -32,7 +33,7 @@ def import_openvino():
 
 
 class OpenVinoEngine(Engine):
-    """f32 (the reference) or bf16 on the CPU. Nothing is cached on disk.
+    """f32 (the reference), bf16 or int8 on the CPU. Nothing is cached on disk.
 
     One slice a request, as many requests at a time as suits the processor: the fastest arrangement measured, one
     compilation for any number of slices, and the same logits for a slice whatever its neighbours.
@@ -44,8 +45,11 @@ class OpenVinoEngine(Engine):
         openvino = import_openvino()
         super().__init__(model, precision, "CPU")
         self._core = openvino.Core()
+        self._rest = "f32" if precision == "int8" else precision  # of what is no integer
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise EngineError("bf16 is not supported by this CPU. Use f32, the reference precision.")
+        if precision == "int8" and not model.int8_ranges:
+            raise EngineError(f"{model.name} brings no ranges for int8. Use f32, the reference precision.")
         self._queues: dict[tuple[int, ...], object] = {}  # by (h, w) or (d, h, w)
         self.batch = len(self._queue(model.preprocessing.size))
 
@@ -58,13 +62,15 @@ class OpenVinoEngine(Engine):
                 (picture, channels), *told = self._graph.inputs.items()
                 pixel = [1] * len(size)
                 network.reshape({picture: [1, channels, *size]} | {name: [1, k, *pixel] for name, k in told})
+                if self.precision == "int8":
+                    quantise(network, self.model.int8_ranges)
                 compiled = self._core.compile_model(
                     network,
                     "CPU",
                     # set, never left to the default: OpenVINO picks bf16 where the CPU has it, and labels change
-                    {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "THROUGHPUT"},
+                    {"INFERENCE_PRECISION_HINT": self._rest, "PERFORMANCE_HINT": "THROUGHPUT"},
                 )
-            except RuntimeError as error:
+            except (RuntimeError, KeyError) as error:
                 raise EngineError(f"OpenVINO cannot run this model: {error}. {_REMEDY}") from error
             self._queues[size] = openvino.AsyncInferQueue(compiled)
         return self._queues[size]
