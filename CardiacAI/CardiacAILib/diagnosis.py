@@ -51,7 +51,9 @@ class Evidence:
 @dataclass(frozen=True)
 class Diagnosis:
     """values: by key of `FEATURES`, None where unknown. probabilities: by key of `CLASSES`, likeliest first; empty
-    where `refused` says why there are none. evidence: what decided most first. classifier: what it is, JSON values.
+    where `refused` says why there are none. evidence: what decided most first. before: the log odds between the two
+    likeliest before any number is looked at, which is half way between their means; it and the weights of the evidence
+    sum to the log odds. classifier: what it is, JSON values.
     """
 
     values: dict[str, float | None]
@@ -59,6 +61,7 @@ class Diagnosis:
     evidence: tuple[Evidence, ...]
     refused: str | None
     classifier: dict
+    before: float = 0.0
 
     def document(self) -> dict:
         """Plain JSON values."""
@@ -77,6 +80,7 @@ class Diagnosis:
                 }
                 for e in self.evidence
             ],
+            "log_odds_before_any_number": None if self.refused else self.before,
             "features": self.values,
         }
         return found | {"classifier": self.classifier}
@@ -117,7 +121,8 @@ class Classifier:
         order = np.argsort(-probabilities, kind="stable")
         keys = list(CLASSES)
         ranked = {keys[c]: float(probabilities[c]) for c in order}
-        return Diagnosis(values, ranked, self._evidence(values, *order[:2]), None, self.made)
+        evidence, before = self._evidence(values, *order[:2])
+        return Diagnosis(values, ranked, evidence, None, self.made, before)
 
     def vector(self, values: dict[str, float]) -> np.ndarray:
         """(k) scaled features."""
@@ -182,7 +187,8 @@ class Classifier:
             f"({'; '.join(outside)}). Check the outlines, height and weight."
         )
 
-    def _evidence(self, values: dict[str, float], winner: int, runner_up: int) -> tuple[Evidence, ...]:
+    def _evidence(self, values: dict[str, float], winner: int, runner_up: int) -> tuple[tuple[Evidence, ...], float]:
+        """Of each feature, and the log odds half way between the two classes' means."""
         middle = (self.centres[winner] + self.centres[runner_up]) / 2
         pull = (self.weights[:, winner] - self.weights[:, runner_up]) / self.temperature
         parts = pull * (self.vector(values) - middle)
@@ -191,7 +197,8 @@ class Classifier:
             Evidence(key, float(values[key]), first[key], second[key], float(part))
             for key, part in zip(self.features, parts, strict=True)
         ]
-        return tuple(sorted(made, key=lambda e: -abs(e.weight)))
+        before = pull @ middle + (self.bias[winner] - self.bias[runner_up]) / self.temperature
+        return tuple(sorted(made, key=lambda e: -abs(e.weight))), float(before)
 
 
 _ARRAYS = ("mean", "scale", "weights", "bias", "centres", "precision", "low", "high")

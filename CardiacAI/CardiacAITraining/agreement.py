@@ -202,7 +202,7 @@ def table(report: dict) -> str:
         if not figure or figure["value"] is None:
             return "-"
         value, *ends = (f"{figure[key]:{sign}.{digits}f}" if figure[key] is not None else "-" for key in _INTERVAL)
-        return f"{value} ({' to '.join(ends)})"
+        return value if ends == ["-", "-"] else f"{value} ({' to '.join(ends)})"
 
     lines = [
         f"{report['model']} {report['version']}, {report['engine']}, {report['split']}: "
@@ -264,6 +264,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     engine, cases = protocol.open_model(parser, arguments)
     both = by_patient(cases)
+    if not both:
+        parser.error(
+            f"no patient of {arguments.data} has both ED and ES, which function is measured from. Give a data set that "
+            "names the phases; cardiacai-evaluate measures stacks without them."
+        )
     records = []
     for number, (ed, es) in enumerate(both):
         records.append(agree(ed, es, engine))

@@ -6,6 +6,7 @@ are those of convolutions and matrix products, forward and back (`torch.utils.fl
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -18,14 +19,9 @@ from CardiacAILib.errors import CardiacAIError
 from CardiacAILib.images.writer import write_json
 
 from . import protocol
-from .loop.batches import AHEAD, Batches
-from .loop.loop import Loop, ordered
-from .loop.optimise import DEFAULTS
-from .loop.ranks import open_ranks
-from .loop.recipe import check_recipe, find_recipe, read_recipe
+from .loop.recipe import find_recipe, read_recipe
 from .loop.run_record import device_name, split_patients
-from .task import task_class
-from .train import in_steps, memory_words, recipe_words
+from .loop.setup import recipe_words, set_up
 
 #: Steps that are not timed: libraries choose their ways, memory is taken.
 WARM_UP = 3
@@ -36,24 +32,16 @@ REPEATS = 5
 
 def bench(config: dict, data: Path, steps: int = 20) -> dict:
     """Trains for so many steps and throws the weights away. JSON values. Raises TrainingError."""
-    kind = task_class(config)
-    check_recipe(config, kind)
-    with open_ranks() as ranks, memory_words(config, ranks.device):
-        o, on_gpu = DEFAULTS | config["optimiser"], ranks.device.type == "cuda"
-        torch.manual_seed(config["seed"])
-        generator = torch.Generator().manual_seed(ranks.seed(config["seed"]))
+    with set_up(config) as ready:
+        ranks, task = ready.ranks, ready.task
         with recipe_words():
-            task = kind(config | {"optimiser": o | {"batch": ranks.share(o["batch"])}})
-            network = ordered(task.network().to(ranks.device))
-            words = task.load(split_patients(task.cases(data), config).used, [], generator)
-        torch.backends.cudnn.benchmark = on_gpu
-        batches = Batches(task, generator, ahead=AHEAD if on_gpu else 0, pinned=on_gpu)
-        o = in_steps(o, task)
-        o["steps"] = max(o["steps"], steps + WARM_UP + 1)  # the learning rate has no meaning beyond its course
-        loop = Loop(task, network, o, batches, generator, ranks)
+            words = task.load(split_patients(task.cases(data), config).used, [], ready.generator)
+        loop = ready.loop(least_steps=steps + WARM_UP + 1)  # the learning rate has no meaning beyond its course
+        o, batches = loop.o, loop.batches
         try:
+            batch = batches.next()  # what a teacher computes for it is no FLOP of the training, wherever it is drawn
             with FlopCounterMode(display=False) as counter:
-                loop.learn(batches.next())
+                loop.learn(batch)
             for _ in range(WARM_UP):
                 loop.learn(batches.next())
             waited, began = batches.waited, time.perf_counter()
@@ -73,7 +61,7 @@ def bench(config: dict, data: Path, steps: int = 20) -> dict:
             "precision": precision,
             "batch": o["batch"],
             "steps": steps,
-            "weights_millions": round(sum(p.numel() for p in network.parameters()) / 1e6, 3),
+            "weights_millions": round(sum(p.numel() for p in ready.network.parameters()) / 1e6, 3),
             "samples_per_second": round(o["batch"] * steps / seconds, 2),
             "seconds_per_step": round(seconds / steps, 5),
             "waited_share": round(waited / seconds, 4),
@@ -121,6 +109,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--steps {arguments.steps} should be above 0")
     try:
         found = bench(read_recipe(find_recipe(arguments.config)), arguments.data, arguments.steps)
+        if os.environ.get("RANK", "0") != "0":
+            return 0  # of several processes one tells it
         if arguments.out:
             write_json(arguments.out, found)
     except (CardiacAIError, OSError) as error:

@@ -4,7 +4,7 @@ A network may learn from a larger one beside the experts' labels (distillation; 
 the recipe's [teacher] table names its model folder.
 """
 
-import json
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,13 +13,15 @@ import torch
 import torch.nn.functional as F
 from monai.losses import DiceCELoss
 
-from CardiacAILib.engines import load_model
+from CardiacAILib.labels import STRUCTURES
 from CardiacAILib.phantom import random_phantom
 
-from .data.cases import Case, listed, seen_by
+from .data.cases import Case
 from .data.sets import recipe_cases
+from .loop.recipe import TrainingError
+from .loop.start import Start, read_model
 from .sampling import CANVAS, Sampler, Slices
-from .task import Judgement, recipe_network
+from .task import Judgement, check_input, recipe_network
 
 
 class CineTask:
@@ -34,10 +36,16 @@ class CineTask:
     NETWORK = "basic_unet"
 
     def __init__(self, config: dict):
+        """Raises TrainingError for numbers with which there are no pictures, or no network for them."""
         self.config = config
+        check_numbers(config)
         # The loss follows the seeds: cross-entropy with Dice, over the batch so that slices without a heart count too.
         self._loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
         self._teacher = None
+
+    @cached_property
+    def teacher(self) -> Start | None:
+        return read_model(self.config["teacher"]["model"]) if "teacher" in self.config else None
 
     def network(self) -> torch.nn.Module:
         return recipe_network(self.config["network"], self.NETWORK)
@@ -47,12 +55,16 @@ class CineTask:
 
     def load(self, used: list[Case], held: list[Case], generator: torch.Generator) -> str:
         config = self.config
-        real, phantoms = load_slices(used, config), phantom_slices(config)
+        real, settings = load_slices(used, config), config["sampling"] | config["input"] | config["data"]
+        if config["data"]["phantoms"]:
+            phantoms = phantom_slices(config)
+        else:
+            phantoms = Slices(*(column[:0] for column in vars(real).values()))
+            settings["phantom_share"] = 0.0
         self.samples = len(real)
         self._held = load_slices(held, config) if held else None
-        if "teacher" in config:
-            self._teacher = open_teacher(config["teacher"]["model"], held)
-        self._sampler = Sampler(real, phantoms, config["sampling"] | config["input"] | config["data"], generator)
+        self._teacher = open_teacher(self.teacher, config) if self.teacher else None
+        self._sampler = Sampler(real, phantoms, settings, generator)
         return f"{len(real)} real and {len(phantoms)} synthetic slices"
 
     def batch(self) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
@@ -84,34 +96,49 @@ class CineTask:
         return Judgement(f"held-out Dice RV MYO LV {dice}", float(np.mean(dice)))
 
 
-def open_teacher(name_or_folder: str, held: list[Case]) -> torch.nn.Module:
-    """The network of a model folder, in evaluation. Raises ValueError where it saw a patient that is held out now."""
-    from monai.bundle import ConfigParser
+def check_numbers(config: dict) -> None:
+    """Raises TrainingError for a recipe whose numbers cannot be."""
+    check_input(config["input"])
+    shares = {("data", "phantom_share"), ("sampling", "whole_field_share"), ("sampling", "elsewhere_share")}
+    for table, key in sorted(shares):
+        if not 0 <= config[table][key] <= 1:
+            raise TrainingError(f"[{table}] {key} = {config[table][key]} should be from 0 to 1.")
+    for table, key in (("data", "phantoms"), ("sampling", "jitter_mm")):
+        if config[table][key] < 0:
+            raise TrainingError(f"[{table}] {key} = {config[table][key]} should not be below 0.")
+    if config["sampling"]["crop"] < 1:
+        raise TrainingError(f"[sampling] crop = {config['sampling']['crop']} should be above 0.")
+    classes = len(STRUCTURES) + 1
+    for key, wanted in {"spatial_dims": 2, "in_channels": 1, "out_channels": classes, "classes": classes}.items():
+        found = config["network"].get(key, wanted)
+        if found != wanted:
+            raise TrainingError(f"[network] {key} = {found}: a cine network has {key} = {wanted}.")
 
-    model = load_model(name_or_folder)
-    seen = listed({case.patient for case in held}, seen_by(model.metadata.get("training")))
-    if seen:
-        raise ValueError(
-            f"The teacher {name_or_folder} was trained on {', '.join(sorted(seen))}, whom this run holds out. Take the "
-            "model folder of a stage that held them out too."
-        )
-    definition = json.loads((model.folder / "configs" / "inference.json").read_text())["network_def"]
-    network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")
-    weights = torch.load(model.folder / "models" / "model.pt", weights_only=True)
-    network.load_state_dict({key: value.float() for key, value in weights.items()})
+
+def open_teacher(teacher: Start, config: dict) -> torch.nn.Module:
+    """Its network, in evaluation. Raises TrainingError or ValueError where it is none for the recipe's task.
+
+    Built by its name in `networks.NETWORKS` alone: a model folder may come from anybody, and nothing in it is run.
+    """
+    network = recipe_network(teacher.recipe(config)["network"], CineTask.NETWORK)
+    teacher.put_into(network)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return network.eval().to(device, memory_format=torch.channels_last)
 
 
 def load_slices(cases: list[Case], config: dict) -> Slices:
     """The cases at the network's pixel size."""
-    return Slices.from_volumes((case.load() for case in cases), *config["input"].values())
+    return Slices.from_volumes((case.load() for case in cases), **_window(config))
 
 
 def phantom_slices(config: dict) -> Slices:
     rng = np.random.default_rng(config["seed"])
     phantoms = (random_phantom(rng) for _ in range(config["data"]["phantoms"]))
-    return Slices.from_volumes(((p.image, p.labels) for p in phantoms), *config["input"].values())
+    return Slices.from_volumes(((p.image, p.labels) for p in phantoms), **_window(config))
+
+
+def _window(config: dict) -> dict:
+    return {key: config["input"][key] for key in ("spacing", "size", "percentiles")}
 
 
 @torch.no_grad()

@@ -139,7 +139,7 @@ def train(root: Path, out: Path, parameters: Path, repeats: int) -> dict:
     tried = [{key: v if isinstance(v, str) else plain(v) for key, v in vars(choice).items()} for choice in choices]
     return {
         "cross_validation": judged,
-        "classifier": {"version": VERSION, "features": classifier.features, "tried": tried},
+        "classifier": {"version": VERSION, "features": classifier.features, "tried": tried} | tied(parameters),
     }
 
 
@@ -163,6 +163,13 @@ def _read_before(classifier: Classifier, parameters: Path) -> dict:
     old = diagnosis.of_document(json.loads(parameters.read_text("utf-8")))
     same = old.features == classifier.features and np.allclose(old.weights, classifier.weights, atol=1e-3)
     return {key: old.made[key] for key in ("validation",) if same and key in old.made}
+
+
+def tied(parameters: Path) -> dict:
+    """What a file of figures keeps of the stored classifier, so that figures of another one are told from its own:
+    its checksum, and the reading of the validation patients that is noted in it, if any."""
+    document = json.loads(parameters.read_text("utf-8"))
+    return {"sha256": document["sha256"], "reading": document["made"].get("validation")}
 
 
 def note_reading(parameters: Path, found: dict) -> None:
@@ -210,6 +217,7 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(f"the validation patients were read with version {classifier.made['version']} before")
         found = validate(arguments.data, classifier, _engine(arguments.model))
         note_reading(arguments.parameters, found["validation"])
+        found["classifier"] = report.get("classifier", {}) | tied(arguments.parameters)
     else:
         found = train(arguments.data, arguments.out, arguments.parameters, arguments.repeats)
     report |= {"data": DATA, "notice": diagnosis.NOTICE, "seconds": plain(time.perf_counter() - started), **found}

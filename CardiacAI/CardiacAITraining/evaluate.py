@@ -14,7 +14,7 @@ import numpy as np
 
 from CardiacAILib import anatomy, quality
 from CardiacAILib.engines import FramePreprocessing, Model, PixelPreprocessing, load_model
-from CardiacAILib.errors import CardiacAIError, InputError, ModelError
+from CardiacAILib.errors import Cancelled, CardiacAIError, InputError, ModelError
 from CardiacAILib.images.stack import ShortAxisStack, short_axis_stack
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import write_json
@@ -122,8 +122,9 @@ def evaluate_case(case: Case, engine, correct: bool = True, degradation: str | N
 
 def _anatomy(drawing: Drawing, truth: np.ndarray) -> dict:
     """What Painchaud's criteria say of each section after and before the correction, and the slices it cost."""
-    record = {"sections": int((drawing.found > 0).any(axis=(1, 2)).sum())}
+    record = {}
     for name, labels in (("", drawing.found), ("raw_", drawing.raw)):
+        record[f"{name}sections"] = int((labels > 0).any(axis=(1, 2)).sum())
         broken = [anatomy.impossible(section, drawing.stack.pixel_spacing) for section in labels]
         record[f"{name}impossible"] = [criterion for criteria in broken for criterion in criteria]
         record[f"{name}impossible_sections"] = sum(bool(criteria) for criteria in broken)
@@ -154,6 +155,8 @@ def main(argv: list[str] | None = None) -> int:
         print("\n" + table(_run(parser, arguments)["summary"]))
     except CardiacAIError as error:
         parser.exit(error.exit_code, f"\n{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(Cancelled.exit_code, f"\n{parser.prog}: stopped.\n")
     return 0
 
 

@@ -28,10 +28,10 @@ from . import protocol
 from .agreement import compare
 from .charts import Pairs, agreement_svg
 from .data.acdc import Case, list_cases
+from .data.cases import seen_by
 from .evaluate import dice
 from .protocol import plain
 from .publish import publish
-from .train import seen_by
 
 TASKS = {"segmenter": "mass_segmentation", "regressor": "mass_regression"}
 #: Voxel sizes of the same voxels: what physics demands of the mass is the product.
@@ -228,7 +228,11 @@ _FIGURES = {"r": "r", "mae": "MAE", "bias": "bias, size"}
 
 
 def _cell(figure: dict, digits: int, sign: str = "") -> str:
-    value, low, high = (f"{figure[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
+    keys = ("value", "low", "high") if figure["low"] is not None else ("value",)
+    value, *ends = ("-" if figure[key] is None else f"{figure[key]:{sign}.{digits}f}" for key in keys)
+    if not ends:
+        return value
+    low, high = ends
     return f"{value} ({low} to {high})"
 
 
@@ -250,7 +254,7 @@ def _blind(run: Path):
 
     task = RegressionTask(json.loads((run / "run.json").read_text())["config"])
     network = task.network()
-    network.load_state_dict(torch.load(run / "average.pt", weights_only=True))
+    network.load_state_dict(torch.load(run / "average.pt", weights_only=True, map_location="cpu"))
     return task, network.eval()
 
 

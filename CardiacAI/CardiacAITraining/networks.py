@@ -1,6 +1,5 @@
 """Every network by name: the seeds', those that are shipped, and the one that speed is measured against."""
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable
@@ -12,6 +11,8 @@ import torch
 from monai.networks.blocks import Convolution
 from torch import nn
 from torch.nn import functional
+
+from .loop.nearest import nearest
 
 
 class SeedUNet(nn.Module):
@@ -77,7 +78,7 @@ class Architecture:
         known = inspect.signature(self.kind).parameters
         for name in given or {}:
             if name not in known:
-                raise ValueError(f"{self.target} takes no argument '{name}'. {_nearest(name, known)}")
+                raise ValueError(f"{self.target} takes no argument '{name}'. {nearest(name, known)}")
         defaults = {name: p.default for name, p in known.items() if p.default is not inspect.Parameter.empty}
         return defaults | (given or {})
 
@@ -125,7 +126,7 @@ NETWORKS: dict[str, Architecture] = {
 def architecture(name: str) -> Architecture:
     """Raises ValueError with the nearest name for one that is not in `NETWORKS`."""
     if name not in NETWORKS:
-        raise ValueError(f"There is no network '{name}'. {_nearest(name, NETWORKS)}")
+        raise ValueError(f"There is no network '{name}'. {nearest(name, NETWORKS)}")
     return NETWORKS[name]
 
 
@@ -174,8 +175,3 @@ def _check_sides(multiple: int, network: nn.Module, inputs: tuple) -> None:
 def _immutable(value):
     """Lists of a recipe as the tuples that MONAI's networks want."""
     return tuple(value) if isinstance(value, list) else value
-
-
-def _nearest(name: str, known) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean '{near[0]}'?" if near else f"Choose one of: {', '.join(known)}."

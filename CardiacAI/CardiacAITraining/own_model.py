@@ -179,7 +179,7 @@ def start_record(folder: str | Path) -> dict:
 
 
 def public_record(record: dict) -> dict:
-    """A run's record, all its stages, as it may leave the machine: patients by `public_name`, no paths."""
+    """A run's record, all its stages and teachers, as it may leave the machine: patients by `public_name`, no paths."""
     public = {key: record[key] for key in _PUBLIC if key in record}
     if "config" in record:
         public["config"] = json.loads(json.dumps(record["config"]))
@@ -188,6 +188,8 @@ def public_record(record: dict) -> dict:
     for key in ("trained_on", "inner_validation", "held_out"):
         public[key] = sorted(public_name(patient) for patient in record.get(key, ()))
     public["start"] = public_record(record["start"]) if record.get("start") else None
+    if record.get("teacher"):
+        public["teacher"] = public_record(record["teacher"])
     return public
 
 
@@ -209,7 +211,7 @@ def _inherited(record: dict | None) -> tuple[str, str] | None:
         return (CARDS / "LICENSE").read_text(encoding="utf-8"), ACDC_TERMS
     if "license_text" in record:
         return record["license_text"], record["license"]
-    begun = _inherited(record.get("start"))
+    begun = _inherited(record.get("start")) or _inherited(record.get("teacher"))
     if not begun and "teacher" in record.get("config", {}):
         teacher = record["config"]["teacher"]["model"]
         try:

@@ -211,9 +211,8 @@ def table(summary: dict) -> str:
         aim, less = AIMS.get(key, (None, None))
         met = "" if aim is None else "met" if (f["value"] <= aim if less else f["value"] >= aim) else "missed"
         limit = "" if aim is None else f"{'at most' if less else 'at least'} {aim:g}"
-        lines.append(
-            f"| {words} | {f['value']:.3f} ({f['low']:.3f} to {f['high']:.3f}) | {f['sd']:.3f} | {limit} | {met} |"
-        )
+        sd = "-" if f["sd"] is None else f"{f['sd']:.3f}"
+        lines.append(f"| {words} | {_with_ends(f)} | {sd} | {limit} | {met} |")
     levels = ", ".join(f"{level} {f['value']:.3f}" for level, f in summary["levels"].items() if f["value"] is not None)
     lines += ["", f"Myocardium Dice by level: {levels}.", ""]
     lines += ["| blood flow, mL/min/g | mean | mean | bias | SD of difference | n |", "|---|---|---|---|---|---|"]
@@ -239,10 +238,16 @@ def table(summary: dict) -> str:
     return "\n".join(lines)
 
 
+def _with_ends(f: dict, sign: str = "") -> str:
+    """A figure with its interval, where it has one."""
+    value, low, high = ("-" if f[key] is None else f"{f[key]:{sign}.3f}" for key in ("value", "low", "high"))
+    return value if low == high == "-" else f"{value} ({low} to {high})"
+
+
 def _flow_row(words: str, f: dict) -> str:
     if not f["n"]:
         return f"| {words} | - | - | - | - | 0 |"
-    bias = f"{f['value']:+.3f} ({f['low']:+.3f} to {f['high']:+.3f})"
+    bias = _with_ends(f, "+")
     sd = "-" if f["sd"] is None else f"{f['sd']:.3f}"
     return f"| {words} | {f['ours']:.2f} | {f['theirs']:.2f} | {bias} | {sd} | {f['n']} |"
 

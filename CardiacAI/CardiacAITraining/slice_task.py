@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.metrics import DiceMetric
+from monai.metrics import compute_dice, do_metric_reduction
 
 from CardiacAILib.images.grid import Grid
 from CardiacAILib.images.stack import short_axis_stack
@@ -21,9 +21,10 @@ from CardiacAILib.labels import STRUCTURES
 
 from .augment import Chance
 from .data.sets import Case, recipe_cases
-from .loop.recipe import TrainingError, nearest
+from .loop.nearest import nearest
+from .loop.recipe import TrainingError
 from .targets import TARGETS
-from .task import Judgement, recipe_network
+from .task import Judgement, check_input, recipe_network
 
 #: Slices that a network judges at once.
 JUDGED_AT_ONCE = 8
@@ -78,6 +79,7 @@ class SliceTask:
         for key, known in (("target", TARGETS), ("score", SCORES)):
             if output[key] not in known:
                 raise TrainingError(f"There is no {key} '{output[key]}'. {nearest(output[key], known)}")
+        check_input(config["input"])
         self.target = TARGETS[output["target"]]
         count = len(self.target.names)
         if classes is not None and classes != count and (classes, count) != (1, 2):
@@ -178,12 +180,14 @@ class SliceTask:
 def mean_dice(pairs: list[tuple[torch.Tensor, torch.Tensor]], classes: int) -> float:
     """MONAI's, mean over stacks and all classes but the background; one that a stack has not is left out of the mean.
 
-    pairs: found and true class indices (n, h, w) of each stack.
+    pairs: found and true class indices (n, h, w) of each stack. `DiceMetric` would wait for the other processes of a
+    training, which do not judge.
     """
-    metric = DiceMetric(include_background=False, reduction="mean", num_classes=classes)
-    for found, true in pairs:
-        metric(*(F.one_hot(x, classes).movedim(-1, 0)[None] for x in (found, true)))
-    return float(metric.aggregate())
+    by_stack = [
+        compute_dice(*(F.one_hot(x, classes).movedim(-1, 0)[None] for x in pair), include_background=False)
+        for pair in pairs
+    ]
+    return float(do_metric_reduction(torch.cat(by_stack), "mean")[0])
 
 
 def pixel_accuracy(pairs: list[tuple[torch.Tensor, torch.Tensor]], classes: int) -> float:

@@ -94,10 +94,13 @@ def _pooled(records: list[dict], task: str, bootstrap: Bootstrap) -> dict:
 def _anatomy(records: list[dict]) -> dict:
     """Sections and stacks that Painchaud's criteria call impossible, in all, by criterion and by structure, and what
     the correction cost: `<part>_lost_slices` held the part before it and not after; `_lost_of_expert` are those of
-    them in which the expert drew it too. `raw_` is before the correction.
+    them in which the expert drew it too. `sections` hold something drawn; `raw_` is before the correction, and
+    `raw_sections` is left out where records of earlier versions do not have it.
     """
-    found: dict = {"sections": sum(record["sections"] for record in records)}
+    found: dict = {}
     for name in ("", "raw_"):
+        if all(f"{name}sections" in record for record in records):
+            found[f"{name}sections"] = sum(record[f"{name}sections"] for record in records)
         broken = [record[f"{name}impossible"] for record in records]
         found[f"{name}impossible_sections"] = sum(record[f"{name}impossible_sections"] for record in records)
         found[f"{name}impossible_stacks"] = sum(bool(criteria) for criteria in broken)
@@ -186,11 +189,14 @@ def table(summary: dict) -> str:
                 f"{_cell(summary['frequency_weighted_iou'])}; {accuracy}.",
             ]
         )
+    raw = ""
+    if "raw_sections" in summary:
+        raw = f"; before the correction {summary['raw_impossible_sections']} of {summary['raw_sections']}"
     lines += [
         "",
         f"Mean Dice of the three structures {_cell(summary['mean_dice'])}; "
         f"LV region (cavity and myocardium) {_cell(summary['LV_region_dice'])}; {accuracy}.",
-        f"Anatomically impossible sections: {summary['impossible_sections']} of {summary['sections']}.",
+        f"Anatomically impossible sections: {summary['impossible_sections']} of {summary['sections']}{raw}.",
         "",
         "| against the expert | r | bias | SD of difference |",
         "|---|---|---|---|",
@@ -207,4 +213,4 @@ def table(summary: dict) -> str:
 
 def _cell(value: dict, digits: int = 3) -> str:
     mean, low, high = ("-" if value[k] is None else f"{value[k]:.{digits}f}" for k in ("mean", "low", "high"))
-    return f"{mean} ({low}-{high})"
+    return mean if value["mean"] is not None and low == high == "-" else f"{mean} ({low}-{high})"

@@ -7,7 +7,8 @@ from typing import ClassVar, NamedTuple, Protocol
 import torch
 
 from .data.cases import Case
-from .loop.recipe import TrainingError, nearest
+from .loop.nearest import nearest
+from .loop.recipe import TrainingError
 from .networks import open_network
 
 #: A recipe's `task` -> room and class.
@@ -36,6 +37,8 @@ class Task(Protocol):
     NETWORK: which of `networks.NETWORKS` it trains where the recipe's [network] names none.
     NOT_SHIPPED: how names of weights begin that a model folder does not hold; () where it is not there.
     samples: how many there are to train on, once loaded; an epoch is as many.
+    teacher: the `loop.start.Start` that it learns from beside the labels; None, or not there, for none. It is asked for
+    before `load`, and refused where it has seen somebody held out.
 
     A task whose next batch depends on more than the generator says so, that a run may go on as if never broken:
     `resume(step)` is called after `load` with the number of steps done; `state()`, plain numbers and tensors, is taken
@@ -87,6 +90,18 @@ def task_class(config: dict) -> type:
 def open_task(config: dict) -> Task:
     """See `task_class`."""
     return task_class(config)(config)
+
+
+def check_input(table: dict) -> None:
+    """A recipe's [input] of `size` and `percentiles`. Raises TrainingError for what no picture can be made with."""
+    size, limits = table["size"], table["percentiles"]
+    if len(size) != 2 or any(type(n) is not int or n < 1 for n in size):
+        raise TrainingError(f"[input] size = {size} should be two whole numbers above 0: rows and columns.")
+    plain = len(limits) == 2 and all(type(p) in (int, float) for p in limits)
+    if not plain or not 0 <= limits[0] < limits[1] <= 100:
+        raise TrainingError(f"[input] percentiles = {limits} should be two numbers from 0 to 100, the lower one first.")
+    if table["spacing"] <= 0:
+        raise TrainingError(f"[input] spacing = {table['spacing']} should be above 0: it is in mm.")
 
 
 def recipe_network(table: dict, default: str, **more) -> torch.nn.Module:

@@ -5,34 +5,21 @@ with a model that is there, on your own hearts. `tensorboard --logdir RUN` draws
 """
 
 import argparse
-import math
 import os
 import sys
 import traceback
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from CardiacAILib.errors import Cancelled, CardiacAIError
 
-from .data.cases import seen_by as seen_by
-from .loop.batches import AHEAD, Batches
-from .loop.loop import Loop, ordered, save
-from .loop.optimise import DEFAULTS
-from .loop.optimise import Average as Average
-from .loop.optimise import learning_rate as learning_rate
-from .loop.optimise import open_optimiser as open_optimiser
-from .loop.ranks import open_ranks
-from .loop.recipe import TrainingError, check_recipe, find_recipe, read_recipe
+from .loop.loop import save
+from .loop.recipe import CONFIGS, TrainingError, find_recipe, read_recipe
 from .loop.run_record import FINISHED, UNFINISHED, Run, log, split_patients
+from .loop.setup import first_step_words, recipe_words, set_up
 from .loop.start import Start, read_model, read_weights
-from .task import Judgement as Judgement
-from .task import Task as Task
-from .task import open_task as open_task
-from .task import task_class
 
-read_config = read_recipe
 #: The recipe of `--from` where none is named.
 FINE_TUNE = "fine_tune"
 
@@ -44,93 +31,37 @@ def train(config: dict, data: Path, out: Path, start: Path | Start | None = None
     stops before its end, as a proof; the run can be resumed. Returns its record (`run.json`). Raises TrainingError, and
     Cancelled when it was interrupted and everything is saved.
     """
-    kind = task_class(config)
-    check_recipe(config, kind)
     if isinstance(start, Path):
         start = read_weights(start)
-    with open_ranks() as ranks, memory_words(config, ranks.device):
-        seed, o = config["seed"], DEFAULTS | config["optimiser"]
-        torch.manual_seed(seed)
-        generator = torch.Generator().manual_seed(ranks.seed(seed))
-        with recipe_words():
-            task = kind(config | {"optimiser": o | {"batch": ranks.share(o["batch"])}})
-            network = ordered(task.network().to(ranks.device))
+    with set_up(config) as ready:
+        ranks, task = ready.ranks, ready.task
         if start:
-            start.put_into(network, getattr(kind, "NOT_SHIPPED", ()))
+            start.put_into(ready.network, getattr(task, "NOT_SHIPPED", ()))
         if not ranks.first:
-            torch.manual_seed(ranks.seed(seed))  # what a network itself leaves to chance
-
-        split = split_patients(task.cases(data), config)
-        run = Run(out, ranks)
-        run.begin(config, split, start)
-        run.log(f"{len(split.used)} stacks to train on, {len(split.held)} held out; reading")
+            torch.manual_seed(ranks.seed(config["seed"]))  # what a network itself leaves to chance
         with recipe_words():
-            words = task.load(split.used, split.judged, generator)
-        o = in_steps(o, task)
-        on_gpu = ranks.device.type == "cuda"
-        torch.backends.cudnn.benchmark = on_gpu  # pictures of a training have one size
-        batches = Batches(task, generator, ahead=AHEAD if on_gpu else 0, pinned=on_gpu)
-        loop = Loop(task, network, o, batches, generator, ranks)
+            teacher = getattr(task, "teacher", None)
+        run = Run(out, ranks)
+        with first_step_words(run), recipe_words():
+            split = split_patients(task.cases(data), config)
+            run.begin(config, split, start, teacher)
+            run.log(f"{len(split.used)} stacks to train on, {len(split.held)} held out; reading")
+            words = task.load(split.used, split.judged, ready.generator)
+            loop = ready.loop()
         loop.resume(run)
         run.log(f"{words} on {run.record['device']}" + f", one of {ranks.count}" * (ranks.count > 1))
+        steps = loop.o["steps"]
         try:
-            loop.run(min(stop_at or o["steps"], o["steps"]), run, bool(split.judged))
+            with first_step_words(run, loop):
+                loop.run(min(stop_at or steps, steps), run, bool(split.judged))
         finally:
-            batches.close()
-        finished = loop.step == o["steps"]
+            loop.batches.close()
+        finished = loop.step == steps
         if finished and ranks.first:
             save(loop.average.network.state_dict(), out / "average.pt")
-        run.note(status=FINISHED if finished else UNFINISHED, steps=loop.step, of_steps=o["steps"])
-        run.log("done" if finished else f"{UNFINISHED}: {loop.step} of {o['steps']} steps")
+        run.note(status=FINISHED if finished else UNFINISHED, steps=loop.step, of_steps=steps)
+        run.log("done" if finished else f"{UNFINISHED}: {loop.step} of {steps} steps")
         return run.record
-
-
-def in_steps(o: dict, task: Task) -> dict:
-    """The [optimiser] table with `steps` and `evaluate_every` as numbers of steps. Raises TrainingError.
-
-    An epoch is as many steps as it takes to see as many samples as there are.
-    """
-    per_epoch = math.ceil(task.samples / o["batch"]) if getattr(task, "samples", 0) else None
-    if per_epoch is None and ("epochs" in o or o["evaluate_every"] == "epoch"):
-        raise TrainingError("This task does not count in epochs: give steps, and evaluate_every in steps.")
-    if "epochs" in o:
-        o = o | {"steps": o["epochs"] * per_epoch}
-    return o | {"evaluate_every": per_epoch} if o["evaluate_every"] == "epoch" else o
-
-
-@contextmanager
-def recipe_words():
-    """What a task or a network cannot do with its recipe, as a TrainingError."""
-    try:
-        yield
-    except CardiacAIError:
-        raise
-    except KeyError as error:
-        raise TrainingError(f"The recipe or the data lack {error}.") from error
-    except (TypeError, ValueError) as error:
-        raise TrainingError(f"{error}") from error
-
-
-@contextmanager
-def memory_words(config: dict, device: torch.device):
-    """Out of memory, as a TrainingError that says what to do."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        batch = config["optimiser"]["batch"]
-        remedy = f"batch = {batch // 2}" if batch > 1 else "a smaller crop or size in [sampling] or [input]"
-        raise TrainingError(
-            f"Out of memory on {device} with a batch of {batch}. Write {remedy} into the recipe's "
-            f"{'[optimiser] table ' if batch > 1 else ''}and choose another run folder. ({error})"
-        ) from error
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """PyTorch's CPU allocator and cuBLAS raise plain RuntimeErrors."""
-    words = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -174,6 +105,8 @@ def _run(arguments: argparse.Namespace) -> None:
     start = read_weights(arguments.start) if arguments.start else None
     if arguments.model:
         start = read_model(arguments.model)
+        if not arguments.config:
+            check_fine_tune(start, arguments.model)
         config = start.recipe(config)
     given = {"holdout_fold": arguments.fold, "name": arguments.data_name}
     given |= {"patient_pattern": arguments.patient_pattern}
@@ -181,6 +114,22 @@ def _run(arguments: argparse.Namespace) -> None:
     record = train(config, arguments.data, arguments.out, start, arguments.steps)
     if record["status"] == FINISHED and os.environ.get("RANK", "0") == "0":
         publish(arguments.out, record)
+
+
+def check_fine_tune(start: Start, model: str) -> None:
+    """Raises TrainingError, which names the recipe to give, where `FINE_TUNE` is not for this model's task."""
+    theirs = start.record["config"]
+    task, recipe = theirs.get("task", "cine"), theirs.get("name")
+    if task == "cine":
+        return
+    shipped = {path.stem: read_recipe(path) for path in sorted(CONFIGS.glob("*.toml"))}
+    if recipe not in shipped:
+        recipe = next((name for name, config in shipped.items() if config.get("task", "cine") == task), "RECIPE")
+    raise TrainingError(
+        f"{start.name} was trained for the task {task}, and the recipe {FINE_TUNE} is for cine. Name its recipe: "
+        f'cardiacai-train {recipe} --from {model} ..., or better one of your own that says extends = "{recipe}", with '
+        "a learning_rate a tenth as high."
+    )
 
 
 def publish(out: Path, record: dict) -> None:

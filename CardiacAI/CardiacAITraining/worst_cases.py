@@ -23,6 +23,8 @@ _COLOR_OF_ONE = LV
 _GAP, _LINE, _MARGIN = 6, 24, 10  # pixels: between pictures, of a line of text, beside it
 _BACK, _TEXT, _FAINT = (16, 18, 22), (232, 234, 238), (150, 156, 166)
 _LETTERS = 17  # pixels
+#: Names of the pictures that `write` makes: those of an earlier run make room.
+_PICTURE = re.compile(r"\d{2,}_[A-Za-z0-9.\-_]+\.png")
 
 
 def score(record: dict, task: str) -> float:
@@ -36,7 +38,8 @@ def choose(records: Sequence[dict], task: str, count: int) -> list[int]:
 
 
 def write(folder: Path, report: dict, worst: Sequence[tuple[dict, Volume, Volume, Volume]]) -> None:
-    """A PNG for each stack and `worst.md`, which lists them, in a folder that is made. Raises OutputError.
+    """A PNG for each stack and `worst.md`, which lists them, in a folder that is made; pictures of an earlier run
+    are removed from it. Raises OutputError.
 
     report: of `cardiacai-evaluate`. worst: record, image, the expert's labels (of `CardiacAILib.labels`) and the
     model's (class indices of the task), on one grid, the worst stack first.
@@ -45,6 +48,9 @@ def write(folder: Path, report: dict, worst: Sequence[tuple[dict, Volume, Volume
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {folder} cannot be made: {error.strerror}. Choose another one.") from error
+    for path in folder.glob("[0-9][0-9]*_*.png"):
+        if _PICTURE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
     task = report["task"]
     lines = [
         f"# The worst of {report['summary']['stacks']} stacks",

@@ -84,6 +84,13 @@ def test_sums_missing_or_damaged(folder, content):
         load_model(folder)
 
 
+def test_terms_in_another_encoding_are_told(folder):
+    (folder / "LICENSE").write_bytes("Klinik Köln".encode("latin-1"))
+    write_sums(folder)
+    with pytest.raises(ModelError, match="LICENSE is not text in UTF-8"):
+        _ = load_model(folder).license_text
+
+
 def test_a_folder_that_is_no_model(tmp_path):
     with pytest.raises(ModelError, match="not a complete model folder"):
         load_model(tmp_path)

@@ -1,6 +1,7 @@
 """The five-class comparison at run time: hearts of known shape, refusals, and what a reader gets of it."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -96,6 +97,15 @@ def test_parts_add_up_to_the_odds(normal):
     half_way = classifier.probabilities((classifier.centres[a] + classifier.centres[b]) / 2)
     odds = np.log(found.probabilities[first] / found.probabilities[second]) - np.log(half_way[a] / half_way[b])
     assert sum(e.weight for e in found.evidence) == pytest.approx(odds)
+    whole = np.log(found.probabilities[first] / found.probabilities[second])
+    document = found.document()
+    told = [one["log_odds"] for one in document["evidence"]] + [document["log_odds_before_any_number"]]
+    assert sum(told) == pytest.approx(whole)
+    body = diagnosis_html(found)
+    shown = re.findall(r'<span class="value">([+\u2212]\d+\.\d)</span></td></tr>', body)
+    assert len(shown) == len(found.evidence) + 1 and "Before any number" in body
+    assert sum(float(one.replace("\u2212", "-")) for one in shown) == pytest.approx(whole, abs=0.05 * len(shown))
+    assert f"sum to {whole:+.1f}." in body
 
 
 def test_what_is_missing_is_named(normal):

@@ -9,6 +9,7 @@ import pytest
 
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import write_volume
+from CardiacAILib.labels import LV
 from CardiacAILib.phantom import random_phantom
 
 sys.path.append(str(Path(__file__).parent))  # for evaluated
@@ -24,8 +25,9 @@ def data(tmp_path_factory) -> Path:
         patient = f"patient{number:03d}"
         folder = root / "training" / patient
         folder.mkdir(parents=True)
-        for frame in (1, 9):
-            phantom = random_phantom(rng, shape=(5, 120, 110), spacing=(1.8, 1.8, 10.0))
+        hearts = [random_phantom(rng, shape=(5, 120, 110), spacing=(1.8, 1.8, 10.0)) for _ in range(2)]
+        hearts.sort(key=lambda heart: -(heart.labels.array == LV.value).sum())  # the larger is end-diastole
+        for frame, phantom in zip((1, 9), hearts, strict=True):
             labels = Volume(phantom.labels.array, phantom.labels.spacing)
             write_volume(phantom.image, folder / f"{patient}_frame{frame:02d}.nii.gz")
             write_volume(labels, folder / f"{patient}_frame{frame:02d}_gt.nii.gz")

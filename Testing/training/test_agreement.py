@@ -229,3 +229,17 @@ def test_nobody_held_out_is_said(data, tmp_path, capsys):
         agreement.main(["cine_short_axis", str(data), "-o", str(tmp_path / "x"), "--split", "holdout"])
     assert stop.value.code == 2
     assert "held no patient" in capsys.readouterr().err
+
+
+def test_one_patient_has_no_interval():
+    found = agreement.compare([60.0, 61.0], [58.0, 60.0], ["a", "a"])
+    assert found["bias"] == {"value": 1.5, "low": None, "high": None}
+    assert agreement.compare([60.0, 61.0], [58.0, 60.0], ["a", "b"])["bias"]["low"] == 1.0
+
+
+def test_data_without_phases_is_told(data, tmp_path, capsys, monkeypatch):
+    cases = [replace(case, phase="") for case in list_cases(data, 2)]
+    monkeypatch.setattr(agreement.protocol, "open_model", lambda *_: (None, cases))
+    with pytest.raises(SystemExit) as stop:
+        agreement.main(["cine_short_axis", str(data), "-o", str(tmp_path / "x")])
+    assert stop.value.code == 2 and "has both ED and ES" in capsys.readouterr().err

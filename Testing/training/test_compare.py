@@ -33,6 +33,27 @@ def test_other_patients_are_refused():
         compare(records(0.0), records(0.0, ("a", "b", "c", "e")))
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"[]", "is no file of figures"),
+        (b'{"model": "m", "version": "1", "split": "all", "records": []}', "is no file of figures"),
+        (b'{"model": "m", "version": "1", "split": "all", "records": [{"patient": "a"}]}', "is no file of figures"),
+        (b'{"model": "m", "version": "1", "split": "all", "task": [1], "records": [{}]}', "is no file of figures"),
+    ],
+)
+def test_a_file_that_is_none_is_told_in_a_sentence(tmp_path, capsys, content, said):
+    path = tmp_path / "old.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        main([str(path), str(path)])
+    assert stop.value.code == 2 and f"{path} {said}" in capsys.readouterr().err
+
+
 def test_models_of_one_class_are_compared_by_it_and_different_tasks_not(tmp_path, capsys):
     def file(name, task, key, value):
         records = [{"patient": p, f"{key}_dice": value} for p in "abc"]
@@ -46,3 +67,13 @@ def test_models_of_one_class_are_compared_by_it_and_different_tasks_not(tmp_path
     with pytest.raises(SystemExit):
         main([old, file("lines", "contours", "contour", 0.9)])
     assert "draw different things: contours, lv_region" in capsys.readouterr().err
+
+
+def test_one_patient_has_no_interval(tmp_path, capsys):
+    found = compare(records(0.0, ("a",)), records(0.01, ("a",)))
+    assert (found["low"], found["high"], found["patients"]) == (None, None, 1)
+    for name, shift in (("old", 0.0), ("new", 0.01)):
+        told = {"model": name, "version": "1", "split": "all", "records": records(shift, ("a",))}
+        (tmp_path / name).write_text(json.dumps(told))
+    assert main([str(tmp_path / "old"), str(tmp_path / "new")]) == 0
+    assert "mean Dice +0.0100, higher in 1 of 1" in capsys.readouterr().out

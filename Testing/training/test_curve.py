@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,10 +32,10 @@ def test_the_ways_of_a_point(probe_folder):
         curve.open_way(model, "half")
 
 
-def model_that_held_out(probe_folder, folder, patients):
+def model_that_held_out(probe_folder, folder, patients, **more):
     shutil.copytree(probe_folder, folder)
     path = folder / "configs" / "metadata.json"
-    training = {"held_out": patients, "trained_on": [], "steps": 7, "config": {"name": "probe"}}
+    training = {"held_out": patients, "trained_on": [], "steps": 7, "config": {"name": "probe"}} | more
     path.write_text(json.dumps(json.loads(path.read_text()) | {"training": training}))
     write_sums(folder)
     return folder
@@ -49,6 +50,38 @@ def test_networks_that_held_other_patients_out_are_not_put_side_by_side(probe_fo
     assert not (tmp_path / "curve.json").exists()
 
 
+def test_the_first_stage_of_what_ships_stands_for_it(probe_folder, tmp_path, data, monkeypatch):
+    stage = model_that_held_out(probe_folder, tmp_path / "stage", ["patient002"])
+    start = {"config": {"name": "probe"}, "held_out": ["patient002"]}
+    shipped = load_model(model_that_held_out(probe_folder, tmp_path / "shipped", [], start=start))
+    assert not curve.is_first_stage(load_model(stage))  # nothing of this name ships
+    monkeypatch.setattr(curve, "shipped_models", lambda: [replace(shipped, name="probe")])
+    assert curve.is_first_stage(load_model(stage))
+    for number, change in enumerate(
+        ({"config": {"name": "probe", "seed": 2}}, {"config": {"name": "other"}}, {"held_out": ["patient001"]})
+    ):
+        training = {"held_out": ["patient002"]} | change
+        folder = model_that_held_out(probe_folder, tmp_path / str(number), training.pop("held_out"), **training)
+        assert not curve.is_first_stage(load_model(folder)), change
+    other = model_that_held_out(probe_folder, tmp_path / "layers", ["patient002"])
+    inference = other / "configs" / "inference.json"
+    content = json.loads(inference.read_text())
+    content["network_def"]["features"] = [1, 2]
+    inference.write_text(json.dumps(content))
+    write_sums(other)
+    assert not curve.is_first_stage(load_model(other))
+    monkeypatch.setattr(curve, "segment", lambda volume, engine: None)  # the probe finds no heart
+    out = tmp_path / "curve.json"
+    points = [f"{stage}:mirrored", str(stage), str(other)]
+    assert curve.main([str(data), *points, "--repeats", "1", "-o", str(out)]) == 0
+    found = json.loads(out.read_text())["points"]
+    assert [(point["shipped"], point.get("note")) for point in found] == [
+        (False, None),
+        (True, curve.FIRST_STAGE),
+        (False, None),
+    ]
+
+
 def test_a_point_is_judged_on_the_patients_held_out_and_timed(probe_folder, tmp_path, data, monkeypatch):
     monkeypatch.setattr(curve, "segment", lambda volume, engine: None)  # the probe finds no heart
     model = model_that_held_out(probe_folder, tmp_path / "model", ["patient002"])
@@ -57,8 +90,9 @@ def test_a_point_is_judged_on_the_patients_held_out_and_timed(probe_folder, tmp_
     found = json.loads(out.read_text())
     assert found["patients"] == ["patient002"]
     (point,) = found["points"]
-    assert point["steps"] == 7 and not point["shipped"]
-    assert 0 <= point["dice"]["low"] <= point["dice"]["mean"] <= point["dice"]["high"] <= 1
+    assert point["steps"] == 7 and not point["shipped"] and "note" not in point
+    assert 0 <= point["dice"]["mean"] <= 1
+    assert point["dice"]["low"] is None and point["dice"]["high"] is None  # of one patient
     assert point["weights_millions"] == pytest.approx(
         sum(
             p.size

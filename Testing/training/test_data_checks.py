@@ -14,9 +14,10 @@ from CardiacAILib.errors import InputError
 from CardiacAILib.images.reader import read_file
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import write_volume
+from CardiacAITraining.data import checks
 from CardiacAITraining.data.acdc import list_cases
-from CardiacAITraining.data.cases import one_phase
-from CardiacAITraining.data.sets import DataError, open_data
+from CardiacAITraining.data.cases import Case, one_phase
+from CardiacAITraining.data.sets import DataError, open_data, read_data
 
 
 def change(path: Path, edit) -> None:
@@ -201,3 +202,110 @@ def test_labels_unchecked_are_refused_when_loaded(data, tmp_path):
         case.load()
     with pytest.raises(InputError, match="no phase 3"):
         one_phase(Volume(np.zeros((2, 3, 3, 3)), (1, 1, 1)), 3, "x.nii")
+
+
+def test_end_systole_larger_than_end_diastole_is_exchanged(data, tmp_path):
+    for make in (as_table, as_mms, as_download):
+        root = make(data, tmp_path / make.__name__)
+        if make is as_table:
+            table = root / "patients.csv"
+            rows = list(csv.DictReader(table.open()))
+            rows[0] |= {"ed_frame": "9", "es_frame": "1"}
+            write_table(table, rows)
+        elif make is as_mms:
+            table = next(root.glob("*.csv"))
+            rows = list(csv.DictReader(table.open()))
+            rows[0] |= {"ED": "2", "ES": "0"}
+            write_table(table, rows)
+        else:
+            (root / "training" / "patient001" / "Info.cfg").write_text("ED: 9\nES: 1\n")
+        with pytest.raises(DataError, match="ED and ES of patient001 are exchanged: the LV cavity has") as error:
+            open_data(root, 1)
+        assert len(error.value.problems) == 1
+
+
+def test_one_frame_for_both_phases_is_told(data, tmp_path):
+    root = as_mms(data, tmp_path / "mms")
+    table = next(root.glob("*.csv"))
+    rows = list(csv.DictReader(table.open()))
+    rows[0]["ES"] = rows[0]["ED"]
+    write_table(table, rows)
+    with pytest.raises(DataError, match="ED and ES of patient001 are the same picture, phase 0"):
+        open_data(root, 1)
+    root = as_download(data, tmp_path / "download")
+    (root / "training" / "patient002" / "Info.cfg").write_text("ED: 9\nES: 9\n")
+    with pytest.raises(DataError, match=r"ED and ES of patient002 are the same picture\. Correct"):
+        open_data(root, 1)
+
+
+def test_a_file_that_two_patients_or_phases_have_is_told(data, tmp_path):
+    root = as_table(data, tmp_path / "set")
+    folder = root / "training"
+    for end in ("", "_gt"):
+        shutil.copy(
+            folder / "patient001" / f"patient001_frame01{end}.nii.gz",
+            folder / "patient002" / f"patient002_frame01{end}.nii.gz",
+        )
+        shutil.copy(
+            folder / "patient003" / f"patient003_frame01{end}.nii.gz",
+            folder / "patient003" / f"patient003_frame09{end}.nii.gz",
+        )
+    with pytest.raises(DataError) as error:
+        open_data(root, 2)
+    text = str(error.value)
+    for end in ("", "_gt"):
+        first = f"training/patient001/patient001_frame01{end}.nii.gz"
+        assert f"patient002_frame01{end}.nii.gz: it is the same file as {first}, of another patient" in text
+        assert f"patient003_frame09{end}.nii.gz: it is the same file as" in text and "other phase" in text
+
+
+def test_the_person_whom_acdc_has_twice_is_a_remark(data, tmp_path):
+    root = as_download(data, tmp_path / "set")
+    for old, new in ((1, 74), (1, 76)):
+        folder = shutil.copytree(root / "training" / f"patient{old:03d}", root / "training" / f"patient{new:03d}")
+        for path in folder.glob("*.nii.gz"):
+            path.rename(path.with_name(path.name.replace(f"patient{old:03d}", folder.name)))
+    shutil.rmtree(root / "training" / "patient001")
+    layout = read_data(root, 1)
+    assert sum("patient074 and patient076 have the same images" in line for line in layout.remarks) == 1
+
+
+@pytest.mark.parametrize("make", [as_table, as_mms])
+def test_labels_that_do_not_lie_on_the_picture_are_told(data, tmp_path, make):
+    root = make(data, tmp_path / "set")
+    path = next(root.rglob("patient001*_gt.nii.gz"))
+    change(path, lambda a: np.roll(a, 30, axis=-1))
+    with pytest.raises(DataError, match=f"{path.name}: (in phase . )?the labels do not match the picture: in . of"):
+        open_data(root, 1)
+
+
+def test_a_little_wrong_in_every_stack_is_the_data_sets(tmp_path):
+    cases = [Case(f"p{n}", "", "ED", "train", -1, tmp_path / "i", tmp_path / f"{n}_gt.nii") for n in range(10)]
+    assert checks._off_the_picture(dict.fromkeys(cases, (1, 10)), tmp_path) == []
+    (line,) = checks._off_the_picture(dict.fromkeys(cases, (2, 10)), tmp_path)
+    assert line.startswith("the labels of the data set do not match its pictures: in 20 of 100 slices")
+    assert len(checks._off_the_picture({cases[0]: (6, 10), cases[1]: (2, 2)}, tmp_path)) == 1
+
+
+def test_tables_that_are_no_tables(data, tmp_path):
+    root = as_table(data, tmp_path / "set")
+    (root / "patients.csv").write_bytes("patient,group\npatient001,Köln".encode("latin-1"))
+    with pytest.raises(DataError, match=r"patients\.csv: it is no table in UTF-8"):
+        open_data(root, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "it must be names with values in"),
+        ('{"channel_names": {"0": "cine"}, "labels": []}', "labels must be names with values in"),
+        ('{"channel_names": {"0": "c"}, "labels": {"LV": true, "MYO": 2, "RV": 3}}', "'LV' has the value true"),
+        ('{"channel_names": 1, "labels": {"LV": 1, "MYO": 2, "RV": 3}}', "channel_names must be"),
+        ('{"channel_names": {"0": "c"}, "labels": {"1": "LV", "2": [1], "3": "RV"}}', "label '1' is unknown"),
+    ],
+)
+def test_a_dataset_json_that_is_odd(data, tmp_path, content, said):
+    root = as_nnunet(data, tmp_path / "set")
+    (root / "dataset.json").write_text(content)
+    with pytest.raises(DataError, match=said):
+        open_data(root, 1)

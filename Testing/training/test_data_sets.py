@@ -4,11 +4,12 @@ import argparse
 import json
 import shutil
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import LAYOUTS, PHASES, as_mms, as_nnunet, as_table
+from layouts import LAYOUTS, PHASES, as_download, as_mms, as_nnunet, as_table
 
 from CardiacAILib.errors import InputError
 from CardiacAITraining import protocol
@@ -53,6 +54,60 @@ def test_with_a_table_it_is_the_table(data):
     assert open_data(data, 3, everyone=True) == list_cases(data, 3, everyone=True)
     assert open_data(data / "training", 2) == list_cases(data, 2)  # no way round the split
     assert recipe_cases(data, {"folds": 2, "holdout_fold": 1}) == list_cases(data, 2)
+
+
+@pytest.mark.parametrize("way", [".", "..", "link", "link to all", "training by link", "copy beside"])
+def test_no_other_name_leads_round_the_split(data, tmp_path, monkeypatch, way):
+    root = as_download(data, tmp_path / "acdc")  # Info.cfg too, so that without the table it would be a download
+    shutil.copy(data / "patients.csv", root)
+    monkeypatch.chdir(root / "training")
+    given = Path(way) if way.startswith(".") else tmp_path / way
+    if way in ("link", "link to all"):
+        given.symlink_to(root / "training" if way == "link" else root)
+    elif way == "training by link":
+        given.mkdir()
+        (given / "training").symlink_to(root / "training")
+    elif way == "copy beside":
+        given = shutil.copytree(root / "training", root / "others")
+        with pytest.raises(InputError, match=r"for validation\. Choose"):
+            open_data(given, 2)
+        with pytest.raises(InputError, match=r"for validation\. Choose"):
+            data_sets.is_table(given)
+        return
+    assert data_sets.is_table(given)
+    assert {c.patient for c in open_data(given, 2) if c.split == "validation"} == {"patient003"}
+    assert {c.patient for c in open_data(given, 2) if c.split == "train"} == {"patient001", "patient002"}
+
+
+def test_linked_patients_are_known_too_and_a_table_of_others_is_none(data, tmp_path):
+    root = as_download(data, tmp_path / "acdc")
+    shutil.copy(data / "patients.csv", root)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "someone").symlink_to(root / "training" / "patient003")
+    with pytest.raises(InputError, match=r"for validation\. Choose"):
+        open_data(tmp_path / "mine", 1)
+    other = as_download(data, tmp_path / "clinic" / "hearts")
+    (tmp_path / "clinic" / "patients.csv").write_text("patient,age\nJane,60\n")
+    assert not data_sets.is_table(other)
+    assert {case.split for case in open_data(other, 1)} == {"train"}
+
+
+def test_acdc_stays_acdc_by_whatever_name(data, tmp_path):
+    """By its layout and its patients' names, also where others are put among them; nnU-Net's where it says ACDC."""
+    table, download = as_table(data, tmp_path / "1"), as_download(data, tmp_path / "2")
+    for root in (table, download):
+        (root / "training" / "patient002").rename(root / "training" / "Jane")
+        for path in (root / "training" / "Jane").glob("patient002*"):
+            path.rename(path.with_name(path.name.replace("patient002", "Jane")))
+    (table / "patients.csv").write_text((table / "patients.csv").read_text().replace("patient002", "Jane"))
+    for root in (table, download):
+        cases = open_data(root, 1)
+        renamed = [replace(case, data_set="Ours") for case in cases]  # as --data-name does
+        assert {name: found["patients"] for name, found in counts(renamed).items()} == {"ACDC": 2, "Ours": 1}
+        assert {case.data_set for case in cases if case.patient == "Jane"} == {root.name}
+    for name, kept in (("Dataset027_ACDC", "ACDC"), ("Dataset900_Clinic", "Ours")):
+        cases = open_data(as_nnunet(data, tmp_path / name), 1)
+        assert set(counts(replace(case, data_set="Ours") for case in cases)) == {kept}
 
 
 def test_phases_without_names_are_told_by_volume(folders):

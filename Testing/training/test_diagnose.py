@@ -115,7 +115,10 @@ def test_command_keeps_other_readings_and_reads_validation_once(quick, tmp_path,
     assert diagnose.main([*words, "--validation"]) == 0
     report = json.loads(out.read_text())
     assert {"cross_validation", "validation", "classifier"} <= set(report) and report["validation"]["model"] == "net"
-    noted = json.loads(parameters.read_text())["made"]
+    stored = json.loads(parameters.read_text())
+    assert report["classifier"]["sha256"] == stored["sha256"] and report["classifier"]["tried"]
+    noted = stored["made"]
+    assert report["classifier"]["reading"] == noted["validation"]
     assert noted["validation"]["network"] == report["validation"]["network"]["accuracy"]
     assert "validation, net 1" in out.with_suffix(".md").read_text()
     with pytest.raises(SystemExit):
@@ -125,6 +128,9 @@ def test_command_keeps_other_readings_and_reads_validation_once(quick, tmp_path,
     monkeypatch.setattr(diagnose, "gather", lambda root, cases, engine=None: simulated(50, seed=5))
     assert diagnose.main([*words, "--repeats", "1"]) == 0
     assert "validation" not in json.loads(parameters.read_text())["made"]
+    report = json.loads(out.read_text())
+    assert report["validation"] and report["classifier"]["reading"] is None  # which the results page refuses
+    assert report["classifier"]["sha256"] == json.loads(parameters.read_text())["sha256"]
 
 
 def test_patients_are_measured_by_their_bodies(data):

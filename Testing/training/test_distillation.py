@@ -1,39 +1,58 @@
 """A small network learns from a large one: what it is told, what it pays, and whom the teacher may have seen."""
 
 import json
+import shutil
+from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
 
-from CardiacAITraining import cine_task
-from CardiacAITraining.bundle import write_sums
+from CardiacAILib.errors import ModelError
+from CardiacAITraining import train as training
+from CardiacAITraining.bundle import export_bundle, write_sums
 from CardiacAITraining.cine_task import CineTask, open_teacher
-from CardiacAITraining.data.acdc import list_cases
-from CardiacAITraining.train import read_config
+from CardiacAITraining.data.cases import seen_by
+from CardiacAITraining.loop.recipe import CONFIGS, TrainingError, read_recipe
 
 
 @pytest.fixture
-def task(probe_folder, tmp_path) -> CineTask:
-    """A task with a teacher that has seen nobody; batches of the teacher's truth alone are made by hand."""
-    config = read_config(cine_task.Path(cine_task.__file__).parent / "configs" / "cine_small.toml")
-    config["optimiser"]["autocast"] = False
+def config() -> dict:
+    """A small network's, with a teacher that nobody has named yet."""
+    config = deepcopy(read_recipe(CONFIGS / "cine_small.toml"))
+    config["network"]["features"] = [4, 4, 4, 4, 4, 4]
+    config["data"] |= {"folds": 2, "holdout_fold": 1, "phantoms": 1}
+    config["sampling"]["crop"] = 32
+    config["optimiser"] |= {"batch": 2, "steps": 2, "warmup": 0, "evaluate_every": 0, "autocast": False}
     config["teacher"] |= {"share": 1.0, "temperature": 2.0}
+    return config
+
+
+@pytest.fixture
+def teacher(probe_folder, tmp_path, config):
+    """The probe's model folder, with a training of its own choice: trained_on=[...], start={...}."""
+
+    def make(**training) -> Path:
+        folder = tmp_path / "stage1"
+        shutil.copytree(probe_folder, folder, dirs_exist_ok=True)
+        path = folder / "configs" / "metadata.json"
+        shipped = read_recipe(CONFIGS / "cine_short_axis.toml")
+        said = {"config": shipped, "trained_on": [], "held_out": []} | training
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"training": said}))
+        write_sums(folder)
+        config["teacher"]["model"] = str(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def task(teacher, config) -> CineTask:
+    """A task with a teacher that has seen nobody; batches of the teacher's truth alone are made by hand."""
+    teacher()
     task = CineTask(config)
-    task._teacher = open_teacher(seen_by(probe_folder, tmp_path, []), [])
+    task._teacher = open_teacher(task.teacher, config)
     return task
-
-
-def seen_by(probe_folder, tmp_path, patients: list[str]):
-    """The probe's model folder, as if trained on these."""
-    import shutil
-
-    folder = tmp_path / "teacher"
-    shutil.copytree(probe_folder, folder)
-    path = folder / "configs" / "metadata.json"
-    metadata = json.loads(path.read_text())
-    path.write_text(json.dumps(metadata | {"training": {"trained_on": patients, "held_out": []}}))
-    write_sums(folder)
-    return folder
 
 
 def test_who_answers_as_the_teacher_does_pays_nothing_and_who_does_not_pays(task):
@@ -71,8 +90,70 @@ def test_the_loss_of_a_teacher_is_the_divergence_written_out(task):
     assert task.loss(logits, truth).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_a_teacher_that_saw_those_held_out_is_refused(probe_folder, tmp_path, data):
-    held = [case for case in list_cases(data, 2) if case.patient == "patient002"]
-    folder = seen_by(probe_folder, tmp_path, ["patient001", "patient002"])
-    with pytest.raises(ValueError, match="patient002"):
-        open_teacher(folder, held)
+def test_a_teacher_answers_as_its_model_folder_does(task, probe_network):
+    picture = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        torch.testing.assert_close(task._teacher(picture), probe_network.eval()(picture), rtol=0.01, atol=0.02)
+    assert not task._teacher.training
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("how", ["itself", "start", "teacher"])
+def test_a_teacher_that_saw_those_held_out_is_refused(teacher, config, data, tmp_path, how, share):
+    """share: of inner validation patients; whoever is set aside for them, the held-out fold counts too."""
+    seen = {"config": {}, "trained_on": ["patient002"], "start": None}
+    teacher(**({"trained_on": ["patient002"]} if how == "itself" else {how: seen}))
+    config["data"] |= {"everyone": True, "validation_share": share} if share else {}
+    if share:  # the fold held out is nobody's: patient002 is one of two of whom one only chooses
+        config["data"]["holdout_fold"] = -1
+        config["seed"] = next(seed for seed in range(99) if inner(seed) == "patient002")
+    with pytest.raises(TrainingError, match=r"The teacher probe was trained on patient002.*Take another model"):
+        training.train(config, data, tmp_path / "run")
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def inner(seed: int) -> str:
+    import numpy as np
+
+    return str(np.random.default_rng(seed).permutation(["patient001", "patient002"])[0])
+
+
+def test_a_run_remembers_its_teacher_and_takes_no_other(teacher, config, data, tmp_path, probe_bundle_arguments):
+    folder = teacher(trained_on=["patient001"], start={"config": {}, "trained_on": ["patient050"], "start": None})
+    training.train(config, data, tmp_path / "run", stop_at=1)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["teacher"]["trained_on"] == ["patient001"] and record["teacher"]["model"] == "probe"
+    sums = (folder / "SHA256SUMS").read_text()
+    assert f"{record['teacher']['network_sha256']}  models/model.pt" in sums
+    assert seen_by(record | {"trained_on": []}) == {"patient001", "patient050"}
+    assert training.train(config, data, tmp_path / "run")["status"] == "finished"
+
+    weights = {key: value * 1.01 for key, value in probe_bundle_arguments["state_dict"].items()}
+    export_bundle(folder, **probe_bundle_arguments | {"state_dict": weights})
+    teacher_again = json.loads((folder / "configs" / "metadata.json").read_text()) | {"training": record["teacher"]}
+    (folder / "configs" / "metadata.json").write_text(json.dumps(teacher_again))
+    write_sums(folder)
+    with pytest.raises(TrainingError, match="another teacher"):
+        training.train(config, data, tmp_path / "run")
+
+
+def test_nothing_in_a_teachers_folder_is_run_and_what_is_damaged_is_not_read(teacher, config, tmp_path):
+    folder, trap = teacher(), tmp_path / "trap"
+    path = folder / "configs" / "inference.json"
+    said = json.loads(path.read_text())
+    said["network_def"]["out_channels"] = f"$4 if open({str(trap)!r}, 'w') else 4"
+    path.write_text(json.dumps(said))
+    write_sums(folder)
+    open_teacher(CineTask(config).teacher, config)
+    assert not trap.exists()
+
+    model = folder / "models" / "model.pt"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    with pytest.raises(ModelError, match="damaged"):
+        _ = CineTask(config).teacher
+
+
+def test_a_teacher_of_another_task_is_refused(config):
+    config["teacher"]["model"] = "perfusion"
+    with pytest.raises(TrainingError, match="for the task perfusion"):
+        open_teacher(CineTask(config).teacher, config)

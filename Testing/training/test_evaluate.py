@@ -102,8 +102,15 @@ def test_impossible_sections_and_what_the_correction_cost_are_counted():
     assert [record[f"{key}_raw_impossible_sections"] for key in ("RV", "MYO", "LV")] == [1, 0, 1]
     assert [record[f"{key}_lost_slices"] for key in ("RV", "MYO", "LV")] == [1, 0, 0]
     assert record["RV_lost_of_expert"] == 1
-    one, other = ({**full("p1", "ED"), **record}, full("p1", "ES"))
+    assert (record["sections"], record["raw_sections"]) == (3, 3)
+    found[0] = 0  # the correction took a whole section
+    assert [evaluate._anatomy(drawing, truth)[f"{name}sections"] for name in ("", "raw_")] == [2, 3]
+    one, other = ({**full("p1", "ED"), **record}, full("p1", "ES") | {"raw_sections": 9})
+    before = summarise([one, full("p1", "ES")])  # a record of an earlier version has no raw_sections
+    assert "raw_sections" not in before and "impossible sections: 0 of 12." in table(before)
     summary = summarise([one, other])
+    assert (summary["sections"], summary["raw_sections"]) == (12, 12)
+    assert "impossible sections: 0 of 12; before the correction 2 of 12." in table(summary)
     assert summary["raw_impossible_criteria"]["pieces_of_rv"] == {"sections": 1, "stacks": 1}
     assert (summary["raw_impossible_stacks"], summary["raw_impossible_sections"]) == (1, 2)
     assert (summary["RV_lost_slices"], summary["RV_lost_of_expert"], summary["RV_raw_impossible_stacks"]) == (1, 1, 1)
@@ -208,7 +215,8 @@ def test_nobody_held_out_is_said(data, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["cine_short_axis", str(data), "-o", str(tmp_path / "x.json"), "--split", "holdout"])
     assert stop.value.code == 2
-    assert "held no patient" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "held no patient" in told and "--patients-of" in told.replace("usage:", "").rpartition("held no")[2]
 
 
 def test_labels_that_do_not_match_are_all_named_and_nothing_is_written(data, tmp_path, capsys):
@@ -231,3 +239,20 @@ def test_a_folder_that_is_not_there_is_said_before_anything_is_measured(data, tm
     with pytest.raises(SystemExit) as stop:
         main(["cine_short_axis", str(data), "-o", str(tmp_path / "nowhere" / "x.json")])
     assert stop.value.code == 2 and "nowhere" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_without_a_traceback(data, capsys, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "_run", stopped)
+    with pytest.raises(SystemExit) as stop:
+        main(["cine_short_axis", str(data)])
+    assert stop.value.code == 130 and "stopped" in capsys.readouterr().err
+
+
+def test_one_patient_has_means_alone():
+    summary = summarise([full("p1", "ED"), full("p1", "ES")])
+    assert summary["mean_dice"]["low"] is None and summary["mean_dice"]["mean"] is not None
+    (line,) = [line for line in table(summary).splitlines() if line.startswith("| Dice ED |")]
+    assert "(" not in line and "." in line

@@ -127,7 +127,7 @@ def test_metadata_describe_every_tensor(mass_folders):
 
 def test_both_together_stay_under_8_mb(mass_bundle_arguments, tmp_path):
     """In the widths of the recipes."""
-    from CardiacAITraining import train
+    from CardiacAITraining.loop.recipe import CONFIGS, read_recipe
     from CardiacAITraining.mass_networks import MassRegressor, MassSegmenter
 
     total = 0
@@ -135,7 +135,7 @@ def test_both_together_stay_under_8_mb(mass_bundle_arguments, tmp_path):
         ("segmenter", MassSegmenter, "mass_segmentation"),
         ("regressor", MassRegressor, "mass_regression"),
     ):
-        widths = train.read_config(train.Path(train.__file__).parent / "configs" / f"{recipe}.toml")["network"]
+        widths = read_recipe(CONFIGS / f"{recipe}.toml")["network"]
         arguments = mass_bundle_arguments[key]
         definition = {k: v for k, v in arguments["network_def"].items() if k == "helpers"} | widths
         arguments = arguments | {

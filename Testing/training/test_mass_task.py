@@ -12,6 +12,7 @@ from CardiacAILib.labels import MYOCARDIAL_DENSITY
 from CardiacAILib.phantom import short_axis_phantom
 from CardiacAITraining import train as training
 from CardiacAITraining.data.acdc import list_cases
+from CardiacAITraining.loop.recipe import read_recipe
 from CardiacAITraining.mass_networks import MassRegressor
 from CardiacAITraining.mass_task import RegressionTask, SegmentationTask, Stack, indices, neighbours
 from CardiacAITraining.ml4h import ML4HRegressor, ML4HSegmenter
@@ -24,7 +25,7 @@ GIVEN = {"pixels": (1.3, 2.0), "size": (96, 96), "percentiles": (1, 99)}
 @pytest.fixture
 def config() -> dict:
     """The regressor's recipe, small, without patients."""
-    config = training.read_config(CONFIGS / "mass_regression_phantoms.toml")
+    config = read_recipe(CONFIGS / "mass_regression_phantoms.toml")
     config["network"] = {"features": [4, 8, 8, 8, 8], "deep": 8, "hidden": 8}
     config["data"]["phantoms"] = 2
     config["sampling"]["crop"] = 64
@@ -139,7 +140,7 @@ def test_the_authors_networks_take_stacks_and_see_their_size(network):
 
 @pytest.mark.parametrize("recipe", ["ml4h_reg", "ml4h_seg"])
 def test_the_authors_recipes_run(data, tmp_path, recipe):
-    config = training.read_config(CONFIGS / f"{recipe}.toml")
+    config = read_recipe(CONFIGS / f"{recipe}.toml")
     assert config["optimiser"]["learning_rate"] == 1e-3 and config["optimiser"]["batch"] == 4
     assert config["network"]["filters"] == 32 and config["network"]["depth"] == 3
     config["network"] = {"filters": 4, "depth": 1, "levels": 1, "hidden": 4}

@@ -10,19 +10,20 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from CardiacAILib.engines import load_model, open_engine
+from CardiacAILib.errors import InputError, ModelError
 from CardiacAILib.images.reader import read_file
 from CardiacAILib.segment import segment
-from CardiacAITraining import evaluate, flag_check
+from CardiacAITraining import compare, evaluate, flag_check
 from CardiacAITraining.cine_task import CineTask
 from CardiacAITraining.data.acdc import list_cases
-from CardiacAITraining.data.cases import counts, listed, seen_by
+from CardiacAITraining.data.cases import Case, counts, listed, seen_by
 from CardiacAITraining.data.sets import recipe_cases
+from CardiacAITraining.loop.recipe import read_recipe
 from CardiacAITraining.networks import open_network
 from CardiacAITraining.own_model import has_folder, start_record
 from CardiacAITraining.publish import main, write_model_folder
 from CardiacAITraining.targets import TARGETS
 from CardiacAITraining.task import open_task
-from CardiacAITraining.train import read_config
 
 CONFIG = Path(flag_check.__file__).parent / "configs" / "cine_short_axis.toml"
 
@@ -56,7 +57,7 @@ def own_data(data, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def own_run(own_data, tmp_path_factory) -> Path:
     """A small cine network after a few steps on it."""
-    config = read_config(CONFIG) | {"name": "clinic_cine"}
+    config = read_recipe(CONFIG) | {"name": "clinic_cine"}
     for table, values in TINY.items():
         config[table] = config[table] | values
     cases = [case for case in recipe_cases(own_data, config["data"]) if case.split == "train"]
@@ -173,9 +174,17 @@ def test_terms_follow_what_was_learned_from(own_folder, own_run, tmp_path):
     names = {"trained_on": ["patient001"], "held_out": []}
     acdc = published_from("acdc", data={"ACDC": {"patients": 1, "stacks": 2}}, **names)
     assert acdc.license == "CC BY-NC-SA 4.0: non-commercial research only (trained on ACDC)"
+    config = json.loads((own_run / "run.json").read_text())["config"]
+    config["data"] |= {"name": "Ours"}  # --data-name takes no terms away
+    learned = counts([Case("patient001", "", "ED", "train", 0, Path(), Path(), data_set="Ours", recognised="ACDC")])
+    named = published_from("named", config=config, data=learned, **names)
+    assert named.license == acdc.license and "NonCommercial" in named.license_text
     assert "those of the data" in published_from("alike", data={"Ours": {"patients": 1}}, **names).license
     taught = json.loads((own_run / "run.json").read_text())["config"] | {"teacher": {"model": "cine_short_axis"}}
     assert published_from("taught", config=taught).license.startswith("CC BY-NC-SA 4.0")
+    pupil = published_from("pupil", teacher=json.loads((own_run / "run.json").read_text()) | names | {"data": learned})
+    assert pupil.license.startswith("CC BY-NC-SA 4.0")
+    assert seen_by(pupil.metadata["training"]) >= {"patient001"}
 
 
 def test_the_best_weights_are_published(own_run, tmp_path):
@@ -223,7 +232,7 @@ def test_networks_on_whole_slices(own_data, tmp_path, target, classes):
 
 @pytest.mark.parametrize("task", ["mass_segmentation", "perfusion"])
 def test_other_tasks_of_anyone(tmp_path, task):
-    config = read_config(CONFIG.with_name(f"{task}.toml")) | {"name": f"clinic_{task}"}
+    config = read_recipe(CONFIG.with_name(f"{task}.toml")) | {"name": f"clinic_{task}"}
     config["network"] |= {"features": [4, 8, 8, 8] if task == "mass_segmentation" else [4, 8, 8]}
     torch.manual_seed(0)
     built = open_task(config).network()
@@ -237,11 +246,39 @@ def test_other_tasks_of_anyone(tmp_path, task):
 
 def test_recipes_without_a_model_folder(tmp_path):
     for name in ("ml4h_reg", "mass_regression_blind"):
-        config = read_config(CONFIG.with_name(f"{name}.toml"))
+        config = read_recipe(CONFIG.with_name(f"{name}.toml"))
         assert not has_folder(config)
         (tmp_path / "run.json").write_text(json.dumps({"config": config, "trained_on": [], "held_out": []}))
         with pytest.raises(ValueError, match="has no model folder"):
             write_model_folder(tmp_path, tmp_path / "model", version="1", change="c")
+
+
+def test_before_and_after_are_compared_on_the_patients_that_the_new_one_held_out(
+    own_run, own_folder, own_data, tmp_path, capsys
+):
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    words = [str(own_data), "--engine", "numpy", "-o"]
+    assert evaluate.main([str(own_folder), *words, str(after), "--split", "holdout"]) == 0
+    assert "John_Roe" not in (own_folder / "configs" / "metadata.json").read_text()  # a hash, and found by it
+    for other in (own_folder, own_run):  # a model folder, a run's
+        assert evaluate.main(["cine_short_axis", *words, str(before), "--patients-of", str(other)]) == 0
+        figures = json.loads(before.read_text())
+        assert figures["patients"] == ["John_Roe"] and figures["seen_in_training"] == 0
+    assert figures["split"] == "held out by the run clinic_cine"
+    capsys.readouterr()
+    assert compare.main([str(before), str(after)]) == 0
+    assert "of 1 patients" in capsys.readouterr().out
+
+    seen = with_record(own_run, tmp_path / "run", held_out=["Jane_Doe_1961", "Gone"])
+    assert evaluate.main([str(own_folder), *words, str(before), "--patients-of", str(seen)]) == 0
+    told = capsys.readouterr().err
+    assert "was trained on 1 of these 1 patients" in told and "Of 2 patients held out by the run clinic_cine 1 " in told
+    (seen / "run.json").write_text("{}")
+    for other, said in ((seen, "no record of a training"), ("cine_short_axis", "held no patient of"), ("no", "'no'")):
+        with pytest.raises(SystemExit) as stop:
+            evaluate.main([str(own_folder), *words, str(before), "--patients-of", str(other)])
+        assert stop.value.code in (2, InputError.exit_code, ModelError.exit_code)
+        assert said in capsys.readouterr().err
 
 
 def test_the_command_publishes_an_own_network_with_its_figures(own_run, own_folder, own_data, tmp_path):

@@ -11,10 +11,12 @@ from scipy.ndimage import binary_erosion
 from CardiacAILib.labels import LV, MYO, RV
 from CardiacAILib.perfusion.first_pass import GADOLINIUM, SIGNAL
 from CardiacAITraining.data.acdc import list_cases
+from CardiacAITraining.loop.recipe import read_recipe
 from CardiacAITraining.perfusion_anatomy import drawn_anatomy, slices_of
 from CardiacAITraining.perfusion_series import random_scan, random_series, taken
 from CardiacAITraining.perfusion_task import PerfusionTask, shown
-from CardiacAITraining.train import open_task, read_config, train
+from CardiacAITraining.task import open_task
+from CardiacAITraining.train import train
 
 CONFIG = Path(__file__).parents[2] / "CardiacAI" / "CardiacAITraining" / "configs" / "perfusion.toml"
 CHANCE = {"zoom": 0.2, "stretch": 0.1, "jitter_mm": 10.0, "papillary_share": 0.5}
@@ -23,7 +25,7 @@ CHANCE = {"zoom": 0.2, "stretch": 0.1, "jitter_mm": 10.0, "papillary_share": 0.5
 @pytest.fixture(scope="module")
 def config():
     """The shipped recipe, small."""
-    config = read_config(CONFIG)
+    config = read_recipe(CONFIG)
     config["data"] |= {"phantoms": 1, "folds": 2}
     config["network"] = {"features": [4, 4, 8], "deep": 1}
     config["input"] |= {"frames": 12, "step": 2.4}

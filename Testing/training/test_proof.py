@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from CardiacAITraining import train as training
+from CardiacAITraining.loop.recipe import read_recipe
 from CardiacAITraining.results import proof
 from CardiacAITraining.results.files import KINDS, at
 
@@ -111,7 +112,7 @@ def test_a_broken_record_is_named(run):
 
 
 def test_it_takes_what_the_loop_writes_and_the_page_takes_what_it_writes(data, tmp_path):
-    config = training.read_config(CONFIG)
+    config = read_recipe(CONFIG)
     config["network"]["features"] = [4, 4, 8, 8, 8, 4]
     config["data"] |= {"folds": 2, "holdout_fold": -1, "phantoms": 1}  # nobody is held out, so nobody judged
     config["sampling"]["crop"] = 48

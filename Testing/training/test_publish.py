@@ -10,8 +10,8 @@ import torch
 
 from CardiacAILib.engines import load_model
 from CardiacAITraining import agreement, flag_check
+from CardiacAITraining.loop.recipe import read_recipe
 from CardiacAITraining.publish import FIGURES, publish
-from CardiacAITraining.train import read_config
 
 CONFIG = Path(flag_check.__file__).parent / "configs" / "cine_short_axis.toml"
 HELD_OUT = [f"patient{n:03d}" for n in range(6)]
@@ -22,7 +22,7 @@ def run(tmp_path_factory, probe_network) -> Path:
     """A finished training that held six patients out."""
     folder = tmp_path_factory.mktemp("run")
     torch.save(probe_network.state_dict(), folder / "average.pt")
-    record = {"config": read_config(CONFIG), "trained_on": ["patient100"], "held_out": HELD_OUT, "commit": "c"}
+    record = {"config": read_recipe(CONFIG), "trained_on": ["patient100"], "held_out": HELD_OUT, "commit": "c"}
     (folder / "run.json").write_text(json.dumps(record | {"start": None}))
     return folder
 

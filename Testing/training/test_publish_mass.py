@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from CardiacAILib.engines import PixelPreprocessing, load_model, open_engine
-from CardiacAITraining import train
+from CardiacAITraining.loop.recipe import CONFIGS, read_recipe
 from CardiacAITraining.mass_networks import MassRegressor, MassSegmenter
 from CardiacAITraining.publish import main, publish
 
 TASKS = ("mass_regression", "mass_segmentation")
 KEYS = {"mass_regression": "regressor", "mass_segmentation": "segmenter"}
-CONFIGS = Path(train.__file__).parent / "configs"
 
 
 LIMITS = {"low": -21.5, "high": 18.0, "n": 100, "model": "cine_short_axis", "version": "0.2.0"}
@@ -28,7 +27,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     torch.manual_seed(0)
     for task, network in (("mass_regression", MassRegressor), ("mass_segmentation", MassSegmenter)):
         folder = folders[task] = tmp_path_factory.mktemp(task)
-        config = train.read_config(CONFIGS / f"{task}.toml")
+        config = read_recipe(CONFIGS / f"{task}.toml")
         torch.save(network(**config["network"]).state_dict(), folder / "average.pt")
         record = {"config": config, "trained_on": ["patient001"] * 80, "held_out": ["patient100"] * 20, "commit": "abc"}
         (folder / "run.json").write_text(json.dumps(record | {"start": None}))
@@ -94,7 +93,7 @@ def test_figures_of_the_other_network_alone_are_none(runs, tmp_path):
 
 def test_only_the_first_answer_is_shipped(runs, plain):
     """The indices that helped to learn are left out, and the muscle is what it was."""
-    config = train.read_config(CONFIGS / "mass_regression.toml")
+    config = read_recipe(CONFIGS / "mass_regression.toml")
     network = MassRegressor(**config["network"]).eval()
     network.load_state_dict(torch.load(runs["mass_regression"] / "average.pt", weights_only=True))
     rng = np.random.default_rng(0)

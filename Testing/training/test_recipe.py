@@ -45,6 +45,11 @@ def test_every_shipped_recipe_is_whole(path):
         ("optimiser", "epochs", 3, "either steps or epochs"),
         ("optimiser", "keep", "best", "validation_share"),
         ("optimiser", "evaluate_every", "week", "epoch"),
+        ("optimiser", "evaluate_every", -1, "epoch"),
+        ("optimiser", "learning_rate", float("nan"), "[optimiser] learning_rate = nan should be finite."),
+        ("optimiser", "clip", float("inf"), "[optimiser] clip = inf should be finite."),
+        ("input", "percentiles", [1.0, float("nan")], "should be finite"),
+        ("data", "folds", 0, "[data] folds = 0 should be above 0."),
         ("optimiser", "ema", 1.0, "ema = 1.0"),
         ("data", "validation_share", 1.5, "validation_share = 1.5"),
         ("data", "holdout_fold", 7, "folds 0 to 4"),
@@ -95,6 +100,18 @@ def test_files_that_are_no_recipe(tmp_path):
     (tmp_path / "child.toml").write_text('extends = "nobody.toml"')
     with pytest.raises(TrainingError, match=r"nobody\.toml"):
         read_recipe(tmp_path / "child.toml")
+
+
+@pytest.mark.parametrize("name", ["cine_short_axis", "cine_short_axis.toml"])
+def test_a_recipe_of_ones_own_extends_a_shipped_one_unless_there_is_one_beside_it(tmp_path, name):
+    own, beside = tmp_path / "own.toml", tmp_path / "cine_short_axis.toml"
+    own.write_text(f'extends = "{name}"\nseed = 3')
+    assert read_recipe(own) == read_recipe(CONFIGS / "cine_short_axis.toml") | {"seed": 3}
+    beside.write_text('name = "beside"')
+    assert read_recipe(own) == {"name": "beside", "seed": 3}
+    own.write_text('extends = "cine_short_axes.toml"')
+    with pytest.raises(TrainingError, match=r"own\.toml extends 'cine_short_axes\.toml'.*mean 'cine_short_axis'"):
+        read_recipe(own)
 
 
 def test_recipes_are_found_by_file_and_shipped_ones_by_name(tmp_path):

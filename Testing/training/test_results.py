@@ -18,7 +18,9 @@ from CardiacAITraining.results.files import ResultsError, at, read_all
 ROOMS = Path(results.__file__).parent
 STORED = results.DOCS / "evaluations"
 MADE = {"commit": "0123456789abcdef+changes", "machine": "a machine", "finished": "2026-11-21T12:00:00+00:00"}
-SHIPPED = {"cine": ("1.0", "5" * 64)}
+SHIPPED = {"cine": ("1.0", "5" * 64), "diagnosis": ("0.1", "7" * 64)}
+#: Files with numbers that are no figures: sizes of a drawing; a tolerance of what writes files, not the page.
+LAYOUT = ("curve_chart.py", "proof.py")
 
 
 def interval(value: float) -> dict:
@@ -62,6 +64,12 @@ def segmentation(dice: float = 0.9123, **more) -> dict:
     contours = {"mean_iou": mean(0.7345), "class_iou": {"contour": mean(0.51)}, "mean_class_dice": mean(0.82)}
     derived = {"lv_region": {"LV_region_dice": mean(0.9321)}, "contours": contours}
     return head() | {"task": "four_classes", "summary": summary, "derived": derived, "records": []} | more
+
+
+def reading() -> dict:
+    """Of the validation patients, as `diagnose` writes it."""
+    read = {"n": 20, "accuracy": interval(0.85), "made": MADE | {"commit": "89abcdef"}}
+    return {"model": "cine", "model_version": "1.0", "experts": read, "network": read}
 
 
 def proof(**more) -> dict:
@@ -126,7 +134,8 @@ def files() -> dict[str, dict]:
         "flags.json": MADE
         | {"structures": {key: flags for key in ("RV", "MYO", "LV")}, "any_structure": flags, "as_shipped": {}}
         | {"evaluations": {"degraded.json": head()}},
-        "diagnosis.json": {"notice": "research", "data": "ACDC", "cross_validation": judged},
+        "diagnosis.json": {"notice": "research", "data": "ACDC", "cross_validation": judged}
+        | {"classifier": {"sha256": "7" * 64, "reading": None}},
         "training/unet_lv_region.json": proof(),
         "training/speed.json": MADE
         | {
@@ -229,7 +238,9 @@ def test_lists_of_figures_count_too(folder):
 
 def test_no_figure_is_written_into_the_code():
     """Decimals stand in format specifications and docstrings alone."""
-    for path in sorted(ROOMS.glob("results*.py")):
+    written = [path for path in sorted(ROOMS.glob("*.py")) if path.name not in LAYOUT]
+    assert {"page.py", "cine.py", "cost.py", "measures.py", "words.py"} <= {path.name for path in written}
+    for path in written:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         documented = (ast.Module, ast.FunctionDef, ast.ClassDef)
         said = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, documented)}
@@ -330,6 +341,40 @@ def test_rows_say_whose_figures_on_whom(folder):
     ]
 
 
+def test_the_newest_version_comes_first_and_a_file_without_weights_is_never_shipped(folder):
+    for number, version in enumerate(("0.9.0", "0.10.0", "0.10.0rc1")):
+        content = segmentation(model="other", version=version, network_sha256=f"{number}" * 64)
+        put(folder / f"other{number}.json", content)
+    found = re.findall(r"^\| other (\S+), ACDC", page_of(folder).split("### Hausdorff")[0], re.MULTILINE)
+    assert found == ["0.10.0", "0.10.0rc1", "0.9.0"]
+    stock = read_all(folder, SHIPPED)
+    assert stock.is_shipped(head())
+    for content in ({}, {"model": "unknown"}, {"model": "cine", "version": "1.0"}):
+        assert not stock.is_shipped(content)
+
+
+def test_the_seeds_network_is_judged_on_validation_patients_as_drawn_for_a_user(folder):
+    def cell() -> str:
+        (row,) = [row for row in rows(page_of(folder), "seeds' U-Net, network alone") if "| 911 |" in row]
+        return row.split("|")[-2].strip()
+
+    name = {"model": "unet_four_classes", "network_sha256": "6" * 64}
+    put(folder / "a.json", segmentation(0.7001, split="holdout", **name))
+    put(folder / "b.json", segmentation(0.7002, correction=False, **name))
+    put(folder / "c.json", segmentation(0.7003, task="contours", **name))
+    assert cell() == "not measured"
+    put(folder / "d.json", segmentation(0.8004, **name))
+    assert re.fullmatch(r"0\.800 \(0\.790\u20110\.810\) \[f\d+\]\(#f\d+\)", cell())
+
+
+def test_impossible_sections_before_the_correction_are_of_the_sections_drawn_before_it(folder):
+    content = segmentation()
+    content["summary"]["raw_sections"] = 43
+    put(folder / "validation.json", content)
+    (row,) = [row for row in rows(page_of(folder), "cine 1.0") if "4 of 40" in row]
+    assert "| 4 of 40 | 9 of 43 |" in row
+
+
 def test_a_network_that_was_not_trained_to_the_end_has_no_figure(folder):
     page = page_of(folder)
     told = "**not trained to the end**: 200 of 14,250 steps, loss 0.693 → 0.212"
@@ -365,6 +410,9 @@ def test_networks_of_the_task_itself_stand_beside_merged_labels(folder):
         ("bench/stack.json", lambda c: c.pop("machine"), "does not say 'machine'"),
         ("curve.json", lambda c: c.pop("finished"), "does not say 'finished'"),
         ("diagnosis.json", lambda c: c["cross_validation"].pop("made"), "does not say 'commit'"),
+        ("diagnosis.json", lambda c: c["classifier"].pop("sha256"), "does not say 'classifier.sha256'"),
+        ("diagnosis.json", lambda c: c["classifier"].update(sha256="8" * 64), "is of classifier 88888888, which does"),
+        ("diagnosis.json", lambda c: c.update(validation=reading()), "another fit was read"),
         ("training/unet_lv_region.json", lambda c: c.pop("loss_last"), "does not say 'loss_last'"),
         ("perfusion/perfusion.json", lambda c: c["summary"].pop("flow_rest"), "does not say 'summary.flow_rest'"),
         ("mass/mass.json", lambda c: c.pop("summary"), "of no kind that the page knows"),
@@ -414,6 +462,23 @@ def test_every_file_is_listed_with_command_commit_and_machine(folder):
             assert "01234567+ | a machine | 2026-11-21" in row
     assert "`cardiacai-evaluate cine DATA --split validation`" in page
     assert "?" not in "".join(rows(page, "`"))  # every command is complete
+
+
+def test_a_file_that_was_measured_at_several_times_has_its_command_once(folder):
+    content = json.loads((folder / "diagnosis.json").read_text()) | {"validation": reading()}
+    accuracy = reading()["network"]["accuracy"]
+    content["classifier"]["reading"] = {"experts": accuracy, "network": accuracy}
+    put(folder / "diagnosis.json", content)
+    page = page_of(folder)
+    assert "``" not in page
+    first, second = page.splitlines()[(n := page.splitlines().index(rows(page, "[diagnosis.json]")[0])) : n + 2]
+    assert "`python -m CardiacAITraining.diagnose DATA`" in first
+    assert second == "|  |  |  | 89abcdef | a machine | 2026-11-21 |"
+
+
+def test_the_page_says_what_limits_a_network_of_contours(folder):
+    contours = page_of(folder).split("### Drawn contour")[1].split("###")[0]
+    assert "trained on lines drawn at 1.5 mm" in contours and "does not limit four classes merged" in contours
 
 
 def test_the_command_writes_page_and_curve_and_tells_when_they_are_stale(folder, monkeypatch, capsys):

@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from CardiacAITraining.augment import Chance
 from CardiacAITraining.data.acdc import Case, list_cases
-from CardiacAITraining.loop.recipe import CONFIGS, read_recipe
+from CardiacAITraining.loop.recipe import CONFIGS, TrainingError, read_recipe
+from CardiacAITraining.loop.setup import check_share
 from CardiacAITraining.slice_task import SCORES, SliceTask
 from CardiacAITraining.train import train
 
@@ -257,3 +258,17 @@ def test_a_recipe_that_does_not_fit_itself_is_refused(table, change, words):
     config[table] |= change
     with pytest.raises(ValueError, match=words):
         SliceTask(config)
+
+
+def test_one_picture_is_too_few_for_batch_norm_of_one_pixel(tmp_path):
+    """Told before anything is read: there are no such data."""
+    with pytest.raises(TrainingError, match=r"at least 2 pictures.*gets 1\. Write batch = 2 "):
+        train(small("deeplabv3_contours", batch=1), tmp_path / "nowhere", tmp_path / "run")
+    network = SliceTask(small("deeplabv3_contours")).network()
+    with pytest.raises(TrainingError, match=r"Write batch = 4 .*or start fewer processes"):
+        check_share(network, 1, 2)
+    check_share(network, 2, 2)
+    config = small("deeplabv3_contours")
+    config["network"]["norm"] = None  # that of a model folder
+    check_share(SliceTask(config).network(), 1, 1)
+    check_share(SliceTask(small("unet_four_classes")).network(), 1, 1)

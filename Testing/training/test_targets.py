@@ -82,6 +82,14 @@ def test_contours_of_a_heart_are_its_three_outlines():
     assert np.array_equal(TARGETS["contours"].draw(labels), lines)
 
 
+def test_a_contour_is_as_wide_as_the_pixels():
+    """So drawn on the network's grid it is another one than on the image's: its docstring says so."""
+    coarse = drawn("....3333....")
+    fine = coarse.repeat(2, axis=1)
+    there, here = TARGETS["contours"].draw(coarse).repeat(2, axis=1), TARGETS["contours"].draw(fine)
+    assert (there.sum(), here.sum()) == (8, 4)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_any_number_of_slices_and_none_at_all_of_the_heart(name):
     target = TARGETS[name]

@@ -9,25 +9,27 @@ import numpy as np
 import pytest
 import torch
 
-from CardiacAILib.errors import Cancelled
+from CardiacAILib.errors import Cancelled, OutputError
 from CardiacAITraining import cine_task
 from CardiacAITraining import train as training
 from CardiacAITraining.data.acdc import list_cases
 from CardiacAITraining.data.cases import Case
 from CardiacAITraining.loop import loop as looping
+from CardiacAITraining.loop import setup
 from CardiacAITraining.loop.batches import Batches
-from CardiacAITraining.loop.recipe import TrainingError
-from CardiacAITraining.loop.run_record import check_leaks, split_patients
+from CardiacAITraining.loop.optimise import DEFAULTS
+from CardiacAITraining.loop.recipe import TrainingError, read_recipe
+from CardiacAITraining.loop.run_record import check_leaks, device_name, split_patients
 from CardiacAITraining.perfusion_task import PerfusionTask
 from CardiacAITraining.sampling import Sampler
-from CardiacAITraining.task import Judgement
+from CardiacAITraining.task import Judgement, open_task
 
 CONFIG = Path(training.__file__).parent / "configs" / "cine_short_axis.toml"
 
 
 @pytest.fixture
 def config() -> dict:
-    config = training.read_config(CONFIG)
+    config = read_recipe(CONFIG)
     config["network"]["features"] = [4, 4, 8, 8, 8, 4]
     config["data"] |= {"folds": 2, "holdout_fold": 1, "phantoms": 1}
     config["sampling"]["crop"] = 48
@@ -88,7 +90,7 @@ def same_weights(one: Path, other: Path, exact: bool = True) -> None:
 def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(data, config, tmp_path, monkeypatch, ahead):
     """ahead: batches that a thread has drawn already when the checkpoint is written."""
     config["optimiser"] |= {"steps": 20, "evaluate_every": 20}
-    monkeypatch.setattr(training, "Batches", lambda *given, **_: Batches(*given, ahead=ahead))
+    monkeypatch.setattr(setup, "Batches", lambda *given, **_: Batches(*given, ahead=ahead))
     training.train(config, data, tmp_path / "whole")
 
     class Killed(Exception):
@@ -142,8 +144,8 @@ def test_a_second_stage_starts_from_the_first_ones_weights_and_holds_nobody_out(
 
 
 def test_a_recipe_extends_another():
-    base = training.read_config(CONFIG)
-    refit = training.read_config(CONFIG.with_name("cine_short_axis_refit.toml"))
+    base = read_recipe(CONFIG)
+    refit = read_recipe(CONFIG.with_name("cine_short_axis_refit.toml"))
     assert refit["data"]["holdout_fold"] == -1
     assert refit["network"] == base["network"] and refit["input"] == base["input"]
     assert refit["data"]["phantoms"] == base["data"]["phantoms"]
@@ -237,15 +239,15 @@ def test_the_best_is_kept_of_patients_set_aside_for_it(data, config, tmp_path, m
 
 
 def test_epochs_are_counted_in_slices_of_the_task(data, config, tmp_path):
-    task = training.open_task(config)
+    task = open_task(config)
     task.samples = 41
-    o = training.DEFAULTS | config["optimiser"] | {"batch": 4, "evaluate_every": "epoch"}
+    o = DEFAULTS | config["optimiser"] | {"batch": 4, "evaluate_every": "epoch"}
     del o["steps"]
-    assert training.in_steps(o | {"epochs": 3}, task)["steps"] == 33
-    assert training.in_steps(o | {"epochs": 3}, task)["evaluate_every"] == 11
+    assert setup.in_steps(o | {"epochs": 3}, task)["steps"] == 33
+    assert setup.in_steps(o | {"epochs": 3}, task)["evaluate_every"] == 11
     task.samples = 0
     with pytest.raises(TrainingError, match="epochs"):
-        training.in_steps(o | {"epochs": 3}, task)
+        setup.in_steps(o | {"epochs": 3}, task)
 
 
 def case(patient: str, fold: int = 0, split: str = "train") -> Case:
@@ -281,6 +283,9 @@ def test_people_who_only_bear_the_names_of_others_are_no_leak(config):
     chosen = acdc | {"trained_on": [], "inner_validation": ["patient001"]}
     with pytest.raises(TrainingError, match="patient001"):
         check_leaks("cine", chosen, split, None)
+    taught = {"config": {}, "trained_on": [], "teacher": {"config": {}, "trained_on": [], "start": acdc}}
+    with pytest.raises(TrainingError, match="patient001"):
+        check_leaks("cine", {"config": {}, "trained_on": [], "start": taught}, split, None)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
@@ -296,8 +301,8 @@ def test_out_of_memory_suggests_half_the_batch(data, config, tmp_path, monkeypat
 def test_the_processors_own_words_for_no_memory_are_known():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**58)
-    assert training.out_of_memory(caught.value)
-    assert not training.out_of_memory(RuntimeError("sizes differ"))
+    assert setup.out_of_memory(caught.value)
+    assert not setup.out_of_memory(RuntimeError("sizes differ"))
 
 
 def test_a_loss_that_is_no_number_ends_the_run(data, config, tmp_path, monkeypatch):
@@ -307,14 +312,113 @@ def test_a_loss_that_is_no_number_ends_the_run(data, config, tmp_path, monkeypat
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
-def test_a_damaged_checkpoint_is_told(data, config, tmp_path):
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"config": 3, "trained_on": []}', "null"])
+def test_a_damaged_record_is_told(data, config, tmp_path, capsys, content):
+    (tmp_path / "run.json").write_text(content)
+    (tmp_path / "average.pt").write_bytes(b"weights")
+    with pytest.raises(TrainingError, match=r"run\.json is damaged: .*take another run folder"):
+        training.train(config, data, tmp_path)
+    for word in (["--from", str(tmp_path)], ["cine_short_axis", "--start", str(tmp_path / "average.pt")]):
+        assert training.main([*word, "--data", str(data), "-o", str(tmp_path / "next")]) == 2
+        assert "run.json is damaged: " in capsys.readouterr().err
+
+
+def test_a_gpu_is_called_by_its_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the {device}")
+    assert device_name(torch.device("cuda", 1)) == "the cuda:1"
+    assert device_name(torch.device("cpu")) == "cpu"
+
+
+def test_a_damaged_checkpoint_is_told_and_one_without_a_record(data, config, tmp_path):
+    training.train(config, data, tmp_path, stop_at=1)
     (tmp_path / "checkpoint.pt").write_bytes(b"half")
     with pytest.raises(TrainingError, match="Delete it"):
         training.train(config, data, tmp_path)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(TrainingError, match=r"a checkpoint and no run\.json"):
+        training.train(config, data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "words"),
+    [
+        ("sampling", "crop", 0, "crop = 0 should be above 0"),
+        ("sampling", "crop", 8, "This recipe does not run: "),
+        ("input", "size", [128], r"size = \[128\] should be two"),
+        ("input", "percentiles", [1.0, 50.0, 99.0], "percentiles = .* should be two"),
+        ("network", "in_channels", 3, "in_channels = 3"),
+        ("network", "out_channels", 2, "has out_channels = 4"),
+        ("network", "out_channels", 5, "has out_channels = 4"),
+        ("network", "spatial_dims", 3, "spatial_dims = 3"),
+        ("network", "features", [4, 4], "must have length 6"),
+        ("data", "phantom_share", 1.5, "phantom_share = 1.5 should be from 0 to 1"),
+        ("data", "phantoms", -1, "phantoms = -1 should not be below 0"),
+    ],
+)
+def test_a_recipe_that_does_not_run_ends_in_a_sentence_and_leaves_no_record(
+    data, config, tmp_path, table, key, value, words
+):
+    config[table][key] = value
+    with pytest.raises(TrainingError, match=words):
+        training.train(config, data, tmp_path)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_a_failure_behind_the_first_step_is_no_fault_of_the_recipe(data, config, tmp_path, monkeypatch):
+    loss, calls = cine_task.CineTask.loss, []
+
+    def breaking(*given):
+        calls.append(1)
+        if len(calls) == 2:
+            raise IndexError("later")
+        return loss(*given)
+
+    monkeypatch.setattr(cine_task.CineTask, "loss", breaking)
+    with pytest.raises(IndexError, match="later"):
+        training.train(config, data, tmp_path)
+    assert (tmp_path / "run.json").exists()
+
+
+def test_without_phantoms_and_with_the_input_in_any_order(data, config, tmp_path):
+    config["optimiser"] |= {"steps": 2, "evaluate_every": 2}
+    config["data"] |= {"phantoms": 0, "phantom_share": 0.9}
+    training.train(config, data, tmp_path / "one")
+    config["input"] = dict(reversed(config["input"].items()))
+    training.train(config, data, tmp_path / "other")
+    same_weights(tmp_path / "one" / "average.pt", tmp_path / "other" / "average.pt", torch.get_num_threads() == 1)
+
+
+def test_what_differs_in_another_recipe_is_named_and_the_log_may(data, config, tmp_path):
+    training.train(config, data, tmp_path, stop_at=1)
+    stale = tmp_path / ".part-12345678-checkpoint.pt"
+    stale.write_bytes(b"half")
+    config["optimiser"] |= {"log_every": 3, "checkpoint_every": 7}
+    assert training.train(config, data, tmp_path, stop_at=2)["steps"] == 2
+    assert not stale.exists()
+    config["optimiser"] |= {"weight_decay": 0.5}
+    config["seed"] = 4
+    with pytest.raises(TrainingError) as caught:
+        training.train(config, data, tmp_path)
+    assert "recipe: seed was 20261121 and is 4, [optimiser] weight_decay was 0.01 and is 0.5. " in str(caught.value)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
+    resource = pytest.importorskip("resource", reason="Windows has no limit to a file's size")
+    path = tmp_path / "checkpoint.pt"
+    looping.save({"step": torch.tensor(1)}, path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"Free space .* goes on from the last checkpoint"):
+            looping.save({"step": torch.zeros(100_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert torch.load(path, weights_only=True)["step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 def test_perfusion_goes_on_with_the_series_it_had_in_hand(data, monkeypatch):
-    config = training.read_config(CONFIG.with_name("perfusion.toml"))
+    config = read_recipe(CONFIG.with_name("perfusion.toml"))
     config["sampling"] |= {"fresh": 1, "pool": 3}
     config["optimiser"] |= {"batch": 2}
     made = partial(np.full, fill_value=0.0)

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from layouts import as_nnunet
 
 import CardiacAITraining
 from CardiacAILib.engines import load_model, open_engine
 from CardiacAITraining import bench_train, train
-from CardiacAITraining.loop.recipe import CONFIGS
+from CardiacAITraining.loop.ranks import Ranks
+from CardiacAITraining.loop.recipe import CONFIGS, TrainingError
 
 LIBRARY = Path(CardiacAITraining.__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(LIBRARY), "OMP_NUM_THREADS": "1"}
@@ -106,7 +108,7 @@ def test_a_broken_run_goes_on_as_if_it_had_not_been(data, recipe, tmp_path, how)
 
 
 RANKS = '''
-"""One process of several: a task of two numbers, whose mean loss is that of all batches together; then a true one."""
+"""One process of several: a task of two numbers, whose mean loss is that of all batches together; then true ones."""
 import json, sys
 from pathlib import Path
 import torch
@@ -145,7 +147,9 @@ with open_ranks() as ranks:
         alone = replace(ranks, count=1)
         both = [torch.Generator().manual_seed(replace(ranks, number=n).seed(7)) for n in range(ranks.count)]
         (out / "ranks.json").write_text(json.dumps({"shared": same, "alone": learned(alone, both, 4)}))
-    raise SystemExit(train.main(sys.argv[2:]))
+    for recipe, run in zip(sys.argv[3::2], sys.argv[4::2]):
+        if train.main([recipe, "--data", sys.argv[2], "-o", run]):
+            raise SystemExit(f"{recipe} failed")
 '''
 
 
@@ -155,8 +159,14 @@ def test_two_processes_learn_from_both_their_batches(data, tmp_path):
     script, run = tmp_path / "ranks.py", tmp_path / "run"
     script.write_text(RANKS)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words = [script, tmp_path, recipe, "--data", data, "-o", run]
-    found = subprocess.run([*torchrun, *map(str, words)], env=ENVIRONMENT, capture_output=True, text=True)
+    slices, judged = tmp_path / "slices.toml", tmp_path / "judged"
+    slices.write_text(
+        f'extends = "{(CONFIGS / "unet_four_classes").as_posix()}.toml"\n'
+        "[data]\nfolds = 2\nholdout_fold = -1\nvalidation_share = 0.5\n[network]\nwidths = [4, 4]\n"
+        '[input]\nsize = [32, 32]\n[output]\nscore = "dice"\n[optimiser]\nepochs = 2\nautocast = false\n'
+    )
+    words = [script, tmp_path, data, recipe, run, slices, judged]
+    found = subprocess.run([*torchrun, *map(str, words)], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert found.returncode == 0, found.stderr
     told = json.loads((tmp_path / "ranks.json").read_text())
     assert told["shared"][0] == told["shared"][1]  # both hold the same weights
@@ -168,12 +178,13 @@ def test_two_processes_learn_from_both_their_batches(data, tmp_path):
     lines = (run / "log.txt").read_text().splitlines()
     assert sum("step 24 " in line and "loss" in line for line in lines) == 1  # one process writes
     assert len(torch.load(run / "checkpoint.pt", weights_only=True)["chance"]) == 2
+    record = json.loads((judged / "run.json").read_text())  # while the first judges, the others do not
+    assert record["status"] == "finished" and record["best"]["step"] in (3, 6) and 0 <= record["best"]["score"] <= 1
+    assert (judged / "best.pt").exists()
 
 
 def test_a_batch_that_cannot_be_shared_is_told():
-    from CardiacAITraining.loop.ranks import Ranks
-
-    with pytest.raises(train.TrainingError, match="batch of 9 cannot be shared"):
+    with pytest.raises(TrainingError, match="batch of 9 cannot be shared"):
         Ranks(0, 2, torch.device("cpu")).share(9)
 
 
@@ -219,10 +230,16 @@ def test_the_shipped_model_is_no_start_for_patients_it_has_seen_unless_they_are_
     words = [str(tmp_path / "fine.toml"), "--from", "cine_short_axis", "--data", str(data), "--steps", "1"]
     assert train.main([*words, "-o", str(tmp_path / "leak")]) == 2
     told = capsys.readouterr().err
-    assert "patient002" in told and "--data-name" in told and "--fold -1" in told
+    assert "patient002" in told and "name them otherwise" in told and "--fold -1" in told
+    assert train.main([*words, "-o", str(tmp_path / "named"), "--data-name", "Ours"]) == 2  # ACDC by its layout
+    assert "patient002" in capsys.readouterr().err
+    words[words.index(str(data))] = str(as_nnunet(data, tmp_path / "hearts"))
+    assert train.main([*words, "-o", str(tmp_path / "theirs")]) == 2
+    assert "--data-name NAME" in capsys.readouterr().err
     assert train.main([*words, "-o", str(tmp_path / "ours"), "--data-name", "Ours"]) == 0
     record = json.loads((tmp_path / "ours" / "run.json").read_text())
-    assert record["status"] == "not trained to the end" and record["data"] == {"Ours": {"patients": 1, "stacks": 2}}
+    assert record["status"] == "not trained to the end" and record["config"]["data"]["name"] == "Ours"
+    assert record["data"] == {"Ours": {"patients": 2, "stacks": 4}}
     assert len(record["start"]["trained_on"]) == 80 and record["start"]["model"] == "cine_short_axis"
     assert not (tmp_path / "ours" / "model").exists()
     assert str(tmp_path) not in record["command"]
@@ -238,6 +255,8 @@ def test_the_shipped_model_is_no_start_for_patients_it_has_seen_unless_they_are_
         (["{recipe}", "--start", "nowhere/average.pt"], "There is no nowhere/average.pt"),
         (["{recipe}", "--from", "cine_shirt_axis"], "There is no model 'cine_shirt_axis'"),
         (["{recipe}", "--from", "perfusion"], "for the task perfusion"),
+        (["--from", "perfusion"], "Name its recipe: cardiacai-train perfusion --from perfusion "),
+        (["--from", "mass_segmentation"], "cardiacai-train mass_segmentation --from mass_segmentation "),
         (["{recipe}", "--data", "nowhere"], "nowhere"),
     ],
 )

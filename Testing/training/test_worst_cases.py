@@ -55,7 +55,12 @@ def test_a_folder_holds_a_picture_each_and_a_list(tmp_path):
         (record("../odd name", (0.0, 0.0, 0.0), failed="No heart was found."), made.image, made.labels, nothing),
         (record("b"), made.image, made.labels, made.labels),
     ]
+    (tmp_path / "worst").mkdir()
+    for name in ("01_old_ES.png", "07_old_ED.png", "mine.png", "2024_my heart.png", "07_old_ED.txt"):
+        (tmp_path / "worst" / name).write_text("")
     worst_cases.write(tmp_path / "worst", report(), worst)
+    for name in ("mine.png", "2024_my heart.png", "07_old_ED.txt"):  # no picture of ours
+        (tmp_path / "worst" / name).unlink()
     names = sorted(path.name for path in (tmp_path / "worst").iterdir())
     assert names == ["01_.._odd_name_ED.png", "02_b_ED.png", "worst.md"]
     text = (tmp_path / "worst" / "worst.md").read_text()

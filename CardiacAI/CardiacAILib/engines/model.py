@@ -92,7 +92,13 @@ class Model:
     @cached_property
     def license_text(self) -> str:
         """The terms of the weights, checked. Raises ModelError."""
-        return read_checked(self.folder, "LICENSE").decode("utf-8")
+        try:
+            return read_checked(self.folder, "LICENSE").decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ModelError(
+                f"{self.folder / 'LICENSE'} is not text in UTF-8: {error}. Save it as UTF-8 and write its new SHA-256 "
+                f"into {_SUMS}, or ask for a whole model folder where this one came from."
+            ) from error
 
 
 def shipped_models() -> list[Model]:

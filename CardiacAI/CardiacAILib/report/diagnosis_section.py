@@ -44,11 +44,14 @@ def _answer(found: Diagnosis) -> str:
     ]
     head = "<th scope=col>Group</th><th scope=col></th><th scope=col>Probability</th>"
     names = [CLASSES[key] for key in (first, second)]
-    lines = [_line(evidence) for evidence in found.evidence]
-    columns = frame.columns("Measured", "Here", *map(escape, names)) + "<th scope=col>Speaks for</th>"
+    lines = [*map(_line, found.evidence), _before(found.before)]
+    columns = frame.columns("Measured", "Here", *map(escape, names))
+    columns += "<th scope=col>Speaks for</th><th scope=col>Log odds</th>"
     caption = (
         "What decided between the two likeliest, weightiest first; of each, the middle 80 % of its training exams. "
-        "Numbers are weighed together, so one may speak for a group whose range it does not lie in."
+        "Numbers are weighed together, so one may speak for a group whose range it does not lie in. Log odds are those "
+        f"of {names[0].lower()} against {names[1].lower()}; all rows, the last too, sum to "
+        f"{_signed(sum(e.weight for e in found.evidence) + found.before)}."
     )
     told = [words for e in found.evidence[:3] if (words := _words(e, *names))]
     return (
@@ -73,20 +76,28 @@ def _words(evidence: Evidence, first: str, second: str) -> str:
     )
 
 
-def _line(evidence: Evidence) -> tuple[str, int, float]:
+def _line(evidence: Evidence) -> tuple[str, float]:
     feature = FEATURES[evidence.key]
     cells = f'<th scope=row>{escape(feature.name)} <span class="unit">{escape(_unit(feature.unit))}</span></th>'
     cells += f'<td><span class="value">{_text(evidence.key, evidence.value)}</span></td>'
     for low, high in (evidence.winner, evidence.runner_up):
         cells += f"<td>{_text(evidence.key, low)} to {_text(evidence.key, high)}</td>"
-    side = -1 if abs(evidence.weight) < SLIGHT else int(evidence.weight < 0)
-    return cells, side, abs(evidence.weight)
+    return cells, evidence.weight
 
 
-def _named(line: tuple[str, int, float], names: list[str]) -> str:
-    cells, side, weight = line
-    words = "neither" if side < 0 else names[side] + ", strongly" * (weight >= STRONG)
-    return f'{cells}<td class="loose">{escape(words)}</td>'
+def _before(weight: float) -> tuple[str, float]:
+    """The constant, a row of its own: it is of no feature, but the odds hold it."""
+    return "<th scope=row>Before any number</th><td></td><td></td><td></td>", weight
+
+
+def _named(line: tuple[str, float], names: list[str]) -> str:
+    cells, weight = line
+    words = "neither" if abs(weight) < SLIGHT else names[weight < 0] + ", strongly" * (abs(weight) >= STRONG)
+    return f'{cells}<td class="loose">{escape(words)}</td><td><span class="value">{_signed(weight)}</span></td>'
+
+
+def _signed(weight: float) -> str:
+    return f"{weight:+.1f}".replace("-", "\u2212")
 
 
 def _about(made: dict) -> str:

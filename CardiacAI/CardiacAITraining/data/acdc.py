@@ -3,11 +3,14 @@
 import csv
 from pathlib import Path
 
-from .cases import Case, Layout, is_acdc
+from CardiacAILib.errors import InputError
 
-__all__ = ["Case", "list_cases", "read_download", "read_table"]
+from .cases import Case, Layout, acdc_or
+
+__all__ = ["Case", "list_cases", "read_download", "read_table", "table_folder"]
 
 PHASES = ("ED", "ES")
+TABLE = "patients.csv"
 _COLUMNS = ("patient", "group", "ed_frame", "es_frame", "split")
 _SPLITS = ("train", "validation")
 
@@ -16,11 +19,11 @@ def list_cases(root: Path, folds: int = 5, everyone: bool = False) -> list[Case]
     """Every phase named in patients.csv below root. Folds are dealt round the patients of each group, in file order.
 
     The validation patients are in no fold; with everyone they are the last one, so that the network which holds it out
-    has seen the training patients and nobody else. Nothing is checked: see `data_sets.open_data`.
+    has seen the training patients and nobody else. Nothing is checked: see `sets.open_data`.
     """
     cases, dealt = [], {}
-    rows = _rows(Path(root) / "patients.csv")
-    name = "ACDC" if is_acdc(row["patient"] for row in rows) else Path(root).resolve().name
+    rows = _rows(Path(root) / TABLE)
+    name = Path(root).resolve().name
     for row in rows:
         patient, group, split = row["patient"], row["group"], row["split"]
         fold = folds - 1 if everyone else -1
@@ -30,7 +33,7 @@ def list_cases(root: Path, folds: int = 5, everyone: bool = False) -> list[Case]
         for phase in PHASES:
             frame = int(row[f"{phase.lower()}_frame"])
             image, labels = _files(Path(root) / "training" / patient, patient, frame)
-            cases.append(Case(patient, group, phase, split, fold, image, labels, data_set=name))
+            cases.append(Case(patient, group, phase, split, fold, image, labels, **acdc_or(patient, name)))
     return cases
 
 
@@ -53,7 +56,11 @@ def _files(folder: Path, patient: str, frame: int) -> tuple[Path, Path]:
 def read_table(root: Path, folds: int, everyone: bool) -> Layout:
     """Our folder: patients.csv with a split, and training/. What is wrong in the table is listed."""
     layout = Layout("folder with patients.csv", root.resolve().name)
-    rows, seen = _rows(root / "patients.csv"), {}
+    try:
+        rows, seen = _rows(root / TABLE), {}
+    except (UnicodeDecodeError, csv.Error) as error:
+        layout.problems.append(f"patients.csv: it is no table in UTF-8 ({error}). Save it as CSV in UTF-8.")
+        return layout
     missing = [column for column in _COLUMNS if not rows or column not in rows[0]]
     if missing:
         text = "has no patients" if not rows else f"lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}"
@@ -78,7 +85,7 @@ def read_table(root: Path, folds: int, everyone: bool) -> Layout:
         seen.setdefault(row["patient"], (number, row["split"]))
     if not layout.problems:
         layout.cases = list_cases(root, folds, everyone)
-        layout.name = layout.cases[0].data_set
+        layout.name = _common_name(layout)
     return layout
 
 
@@ -90,7 +97,7 @@ def read_download(root: Path) -> Layout:
     base = root / "training" if (root / "training").is_dir() else root
     folders = [path for path in sorted(base.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     patients = [path for path in folders if (path / "Info.cfg").is_file() or any(path.glob("*_frame*_gt.nii*"))]
-    layout = Layout("ACDC as downloaded", "ACDC" if is_acdc(p.name for p in patients) else root.resolve().name)
+    layout = Layout("ACDC as downloaded", root.resolve().name)
     if (root / "testing").is_dir() and base != root:
         layout.remarks.append("testing/ is left alone: the challenge's test patients are not for training.")
     for folder in patients:
@@ -105,8 +112,49 @@ def read_download(root: Path) -> Layout:
                 continue
             image, labels = _files(folder, folder.name, int(told[phase]))
             group = told.get("Group", "")
-            layout.cases.append(Case(folder.name, group, phase, "train", -1, image, labels, data_set=layout.name))
+            whose = acdc_or(folder.name, layout.name)
+            layout.cases.append(Case(folder.name, group, phase, "train", -1, image, labels, **whose))
+    layout.name = _common_name(layout)
     return layout
+
+
+def _common_name(layout: Layout) -> str:
+    """Of the data set that all cases are of, else the layout's."""
+    names = {case.data_set for case in layout.cases}
+    return names.pop() if len(names) == 1 else layout.name
+
+
+def table_folder(root: Path) -> Path | None:
+    """The folder whose patients.csv says who of the patients in root is for validation; None where there is none.
+
+    It is root, or what lies above its training/ or above root itself, by whatever name, "." or link root was reached.
+    Raises InputError where a table names patients of root, whose files are not those that the table is about.
+    """
+    if (root / TABLE).is_file():
+        return root
+    base = (root / "training" if (root / "training").is_dir() else root).resolve()
+    above = base.parent
+    if (above / TABLE).is_file() and (above / "training").is_dir() and base.samefile(above / "training"):
+        return above
+    if not is_download(root):
+        return None
+    patients = [path for path in base.iterdir() if (path / "Info.cfg").is_file()]
+    places = {folder.resolve() for path in patients for folder in (path.parent, *path.resolve().parents[:2])}
+    for folder in sorted({near for place in places for near in (place, place.parent)}):
+        if (folder / TABLE).is_file() and _named(folder / TABLE) & {path.resolve().name for path in patients}:
+            raise InputError(
+                f"{folder / TABLE} says who of the patients in {root} is for validation. Choose {folder} instead, so "
+                "that nobody learns from them; if they are other people, put them into a folder elsewhere."
+            )
+    return None
+
+
+def _named(table: Path) -> set[str]:
+    """Patients of a table; of any other CSV file {}."""
+    try:
+        return {row.get("patient") or "" for row in _rows(table)} - {""}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return set()
 
 
 def is_download(root: Path) -> bool:

@@ -36,7 +36,8 @@ class Case:
     in none.
 
     image_frame, labels_frame: which phase of a 4D file, counted from 0; None for a file of one phase. values: the label
-    file's values and ours, as pairs. data_set: its name.
+    file's values and ours, as pairs. data_set: its name, which a user may replace by one of their own. recognised: the
+    public data set that layout and names show the patient to be of, whatever anyone calls it; "" where they show none.
     """
 
     patient: str
@@ -50,6 +51,7 @@ class Case:
     labels_frame: int | None = None
     values: tuple[tuple[int, int], ...] = OURS
     data_set: str = ""
+    recognised: str = ""
 
     def load(self) -> tuple[Volume, Volume]:
         """Image and labels (uint8, the values of `CardiacAILib.labels`) on the native grid. Raises InputError."""
@@ -141,6 +143,13 @@ def is_acdc(patients: Iterable[str]) -> bool:
     return bool(patients) and all(ACDC_NAME.fullmatch(patient) for patient in patients)
 
 
+def acdc_or(patient: str, name: str) -> dict[str, str]:
+    """`data_set` and `recognised` of a case in one of ACDC's layouts: a patient named as ACDC's are is ACDC's, also
+    among others; those others are of the data set of this name."""
+    known = "ACDC" if ACDC_NAME.fullmatch(patient) else ""
+    return {"data_set": known or name, "recognised": known}
+
+
 def public_name(patient: str) -> str:
     """What may leave the machine in a model folder: ACDC's names as they are, of others the SHA-256.
 
@@ -158,16 +167,17 @@ def listed(patients: Iterable[str], names: Iterable[str]) -> set[str]:
 
 
 def seen_by(record: dict | None) -> set[str]:
-    """Patients that the weights of a run were trained on, in all its stages, as they are named there. record: its
-    `run.json`, or `training` of a model folder's metadata."""
-    return set(record.get("trained_on", ())) | seen_by(record.get("start")) if record else set()
+    """Patients that the weights of a run were trained on, in all its stages, or learned of from a teacher, as they are
+    named there. record: its `run.json`, or `training` of a model folder's metadata."""
+    before = (seen_by(record.get(key)) for key in ("start", "teacher")) if record else ()
+    return set(record.get("trained_on", ())).union(*before) if record else set()
 
 
 def counts(cases: Iterable[Case]) -> dict[str, dict[str, int]]:
-    """For a run's record: data set -> {"patients", "stacks"}."""
+    """For a run's record: data set -> {"patients", "stacks"}. A recognised one keeps its name, and its terms."""
     found: dict[str, list[Case]] = {}
     for case in cases:
-        found.setdefault(case.data_set, []).append(case)
+        found.setdefault(case.recognised or case.data_set, []).append(case)
     return {
         name: {"patients": len({case.patient for case in some}), "stacks": len(some)} for name, some in found.items()
     }

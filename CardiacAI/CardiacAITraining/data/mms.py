@@ -84,7 +84,7 @@ def read_mms2(root: Path) -> Layout:
         for path in files(root, f"*_SA_{phase}.nii*"):
             folders[path.name.partition("_SA_")[0]].add(path.parent)
     groups = {}
-    for table in [*root.glob("*.csv"), *root.parent.glob("dataset_information.csv")]:
+    for table in [*root.glob("*.csv"), *root.resolve().parent.glob("dataset_information.csv")]:
         for row in _rows(table):
             if row.get("SUBJECT_CODE", "").isdigit():
                 groups[int(row["SUBJECT_CODE"])] = row.get("DISEASE", "")

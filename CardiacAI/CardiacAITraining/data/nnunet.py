@@ -56,9 +56,14 @@ def read_nnunet(root: Path, folds: int, patient_pattern: str | None) -> Layout:
         raise InputError(f"The patient pattern {patient_pattern} is no regular expression: {error}.") from None
     try:
         told = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
+        for what, thing in (("it", told), ("labels", told["labels"] if isinstance(told, dict) else {})):
+            if not isinstance(thing, dict):
+                raise ValueError(f"{what} must be names with values in {{}}, not {json.dumps(thing)[:40]}")
         labels, ending = told["labels"], told.get("file_ending", ".nii.gz")
         channels = told.get("channel_names", told.get("modality", {"0": ""}))
-    except (ValueError, KeyError, UnicodeDecodeError, AttributeError) as error:
+        if not isinstance(channels, dict) or not isinstance(ending, str):
+            raise ValueError("channel_names must be names in {}, file_ending a text")
+    except (ValueError, KeyError, AttributeError) as error:
         layout.problems.append(f"dataset.json: it cannot be understood ({error!r}). Write it as nnU-Net documents it.")
         return layout
     if len(channels) != 1:
@@ -85,6 +90,8 @@ def read_nnunet(root: Path, folds: int, patient_pattern: str | None) -> Layout:
         layout.name = "ACDC"
     else:
         layout.name = told.get("name") or layout.name
+    called = f"{told.get('name', '')} {root.resolve().name}".lower()
+    recognised = "ACDC" if layout.name == "ACDC" and "acdc" in called else ""  # Dataset027_ACDC
     for name, patient in patients.items():
         spoken = _PHASE.search(name)
         image = root / "imagesTr" / f"{name}_0000{ending}"
@@ -99,6 +106,7 @@ def read_nnunet(root: Path, folds: int, patient_pattern: str | None) -> Layout:
                 root / "labelsTr" / f"{name}{ending}",
                 values=values,
                 data_set=layout.name,
+                recognised=recognised,
             )
         )
     _read_splits(root, patients, folds, layout)
@@ -107,7 +115,7 @@ def read_nnunet(root: Path, folds: int, patient_pattern: str | None) -> Layout:
 
 def _values(labels: dict, problems: list[str]) -> tuple[tuple[int, int], ...]:
     """(value in the files, ours) of dataset.json's labels: {"RV": 1} in version 2, {"1": "RV"} in version 1."""
-    if all(key.isdigit() for key in labels):
+    if all(key.isdigit() and isinstance(name, str) for key, name in labels.items()):
         labels = {name: int(value) for value, name in labels.items()}
     known = {name: value for value, names in NAMES.items() for name in names}
     pairs = {}
@@ -116,6 +124,10 @@ def _values(labels: dict, problems: list[str]) -> tuple[tuple[int, int], ...]:
         if ours is None:
             choices = "; ".join(f"{s.name}: {', '.join(NAMES[s.value])}" for s in STRUCTURES)
             problems.append(f"dataset.json: the label '{name}' is unknown. Known names: {choices}.")
+        elif isinstance(value, bool) or not isinstance(value, int | list):
+            problems.append(
+                f"dataset.json: the label '{name}' has the value {json.dumps(value)}. Give it a whole number."
+            )
         elif not isinstance(value, int):
             problems.append(f"dataset.json: the label '{name}' is a region of {value}. Give each structure one value.")
         elif ours in pairs.values():

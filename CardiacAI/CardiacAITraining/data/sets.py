@@ -35,7 +35,7 @@ def open_data(root: Path, folds: int = 5, everyone: bool = False, patient_patter
     For a folder with patients.csv this is `acdc.list_cases`. Elsewhere all are to train on, unless the data set has
     folders to validate on (M&Ms), and folds are dealt by patient, evenly within groups where those are known.
     everyone: the validation patients, if there are any, are the last fold. patient_pattern: see
-    `data_nnunet.read_nnunet`; for other layouts it has no meaning.
+    `nnunet.read_nnunet`; for other layouts it has no meaning.
     """
     return read_data(root, folds, everyone, patient_pattern).cases
 
@@ -48,8 +48,8 @@ def recipe_cases(data: Path, table: dict) -> list[Case]:
 def read_data(root: Path, folds: int = 5, everyone: bool = False, patient_pattern: str | None = None) -> Layout:
     """As `open_data`, with what else is known of the data set."""
     root = Path(root)
-    if root.name == "training" and (root.parent / "patients.csv").is_file():
-        root = root.parent  # else its validation patients would be trained on
+    if root.is_dir():
+        root = acdc.table_folder(root) or root  # else its validation patients would be trained on
     layout = _find(root, folds, everyone, patient_pattern)
     if layout.kind != TABLE:
         cases = deal(layout.cases, folds, everyone)
@@ -69,15 +69,14 @@ def read_data(root: Path, folds: int = 5, everyone: bool = False, patient_patter
 
 def is_table(root: Path) -> bool:
     """Whether the data set is a folder with patients.csv, whose validation patients are read once a version only."""
-    root = Path(root)
-    return (root / "patients.csv").is_file() or (root.name == "training" and (root.parent / "patients.csv").is_file())
+    return acdc.table_folder(Path(root)) is not None
 
 
 def _find(root: Path, folds: int, everyone: bool, patient_pattern: str | None) -> Layout:
     """Raises InputError where no layout fits."""
     if not root.is_dir():
         raise InputError(f"There is no folder {root}. Check its name.")
-    if (root / "patients.csv").is_file():
+    if (root / acdc.TABLE).is_file():
         return acdc.read_table(root, folds, everyone)
     if (root / "dataset.json").is_file():
         return data_nnunet.read_nnunet(root, folds, patient_pattern)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from CardiacAILib.errors import Cancelled
+from CardiacAILib.errors import Cancelled, OutputError
 from CardiacAILib.images.writer import atomic_path
 
 from .. import protocol
@@ -234,9 +234,15 @@ def ordered(x):
 
 
 def save(state: dict, path: Path) -> None:
-    """All of it or nothing, however the process ends."""
-    with atomic_path(path) as part:
-        torch.save(state, part)
+    """All of it or nothing, however the process ends; what was there stays. Raises OutputError."""
+    try:
+        with atomic_path(path) as part:
+            torch.save(state, part)
+    except (OutputError, RuntimeError) as error:  # torch's own words for a full disk tell of a stream's position
+        why = str(error) if isinstance(error, OutputError) else f"{path} could not be written: is the disk full?"
+        raise OutputError(
+            f"{why} Free space in {path.parent}; the same command goes on from the last checkpoint."
+        ) from error
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """Recipes: the config files of trainings, and what is wrong with one, in sentences that name the key."""
 
-import difflib
 import inspect
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from CardiacAILib.errors import CardiacAIError
 
 from ..networks import architecture
+from .nearest import nearest
 from .optimise import KINDS, SCHEDULES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -57,13 +58,6 @@ class TrainingError(CardiacAIError, ValueError):
     exit_code = 2
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A sentence: the one of the known words that may have been meant, or all of them."""
-    known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"Did you mean '{near[0]}'?" if near else f"Choose one of: {', '.join(known)}."
-
-
 def find_recipe(name: str | Path) -> Path:
     """A recipe's file, or one that comes with CardiacAI by its name. Raises TrainingError."""
     path, shipped = Path(name), CONFIGS / f"{Path(name).stem}.toml"
@@ -76,7 +70,8 @@ def find_recipe(name: str | Path) -> Path:
 
 
 def read_recipe(path: Path) -> dict:
-    """A recipe; its tables add to and replace those of the one it `extends`, a file beside it.
+    """A recipe; its tables add to and replace those of the one it `extends`, a file beside it or one that comes with
+    CardiacAI, by its name.
 
     The network's table alone is replaced as a whole, where the task is another or a network is named. Raises
     TrainingError.
@@ -95,12 +90,24 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict:
         raise TrainingError(f"The recipe {path} is not TOML: {error}.") from error
     if "extends" not in config:
         return config
-    base = _read(path.parent / str(config.pop("extends")), (*above, path))
+    base = _read(_extended(path, str(config.pop("extends"))), (*above, path))
     if "task" in config or "name" in config.get("network", {}):
         base["network"] = {}
     for key, value in config.items():
         base[key] = base.get(key, {}) | value if isinstance(value, dict) else value
     return base
+
+
+def _extended(path: Path, name: str) -> Path:
+    """The file that the recipe `path` extends. Raises TrainingError."""
+    beside = path.parent / name
+    for file in (beside, beside.with_name(f"{beside.name}.toml")):
+        if file.is_file():
+            return file
+    try:
+        return find_recipe(name)
+    except TrainingError as error:
+        raise TrainingError(f"The recipe {path} extends '{name}', and {beside} is not there. {error}") from error
 
 
 def check_recipe(config: dict, task: type) -> None:
@@ -163,7 +170,15 @@ def _network_keys(given: object, task: type) -> dict:
 
 def _value_problems(config: dict) -> list[str]:
     """Of a recipe whose keys and types are right."""
-    o, data, problems = config["optimiser"], config["data"], []
+    o, data = config["optimiser"], config["data"]
+    problems = [
+        f"[{table}] {key} = {value} should be finite."
+        for table, keys in config.items()
+        for key, value in (keys.items() if isinstance(keys, dict) else ())
+        if not _finite(value)
+    ]
+    if problems:
+        return problems
     for key, choices in _CHOICES.items():
         if key in o and o[key] not in choices:
             problems.append(f"There is no {key} '{o[key]}'. {nearest(o[key], choices)}")
@@ -173,19 +188,26 @@ def _value_problems(config: dict) -> list[str]:
         problems.append(f"[optimiser] ema = {o['ema']} should be from 0 to below 1.")
     if ("steps" in o) == ("epochs" in o):
         problems.append("[optimiser] says how long: either steps or epochs, and not both.")
-    if isinstance(o.get("evaluate_every"), str) and o["evaluate_every"] != "epoch":
-        problems.append('[optimiser] evaluate_every is a number of steps or "epoch".')
+    every = o.get("evaluate_every", 0)
+    if every != "epoch" if isinstance(every, str) else every < 0:
+        problems.append('[optimiser] evaluate_every is a number of steps, 0 for none before the end, or "epoch".')
     if o.get("schedule") == "exponential" and "half_life" not in o:
         problems.append("[optimiser] lacks half_life, the steps after which an exponential schedule halves the rate.")
     if o.get("keep") == "best" and not data.get("validation_share"):
         problems.append('keep = "best" needs [data] validation_share: the patients on whom the best is chosen.')
     if not 0 <= data.get("validation_share", 0) < 1:
         problems.append(f"[data] validation_share = {data['validation_share']} should be from 0 to below 1.")
-    if not -1 <= data["holdout_fold"] < data["folds"]:
+    if data["folds"] < 1:
+        problems.append(f"[data] folds = {data['folds']} should be above 0.")
+    elif not -1 <= data["holdout_fold"] < data["folds"]:
         problems.append(
             f"[data] holdout_fold = {data['holdout_fold']}: there are folds 0 to {data['folds'] - 1}, or -1 for none."
         )
     return problems
+
+
+def _finite(value: object) -> bool:
+    return all(map(_finite, value)) if isinstance(value, list) else not isinstance(value, float) or math.isfinite(value)
 
 
 def _kinds(kind) -> tuple[type, ...]:

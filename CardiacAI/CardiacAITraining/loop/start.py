@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from CardiacAILib.engines.model import model_folder, read_checked
 
 from ..own_model import start_record
 from .recipe import TrainingError
-from .run_record import weights_file
+from .run_record import read_record, weights_file
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def read_model(name_or_folder: str) -> Start:
     """A run folder that is finished, a model folder, or a shipped model's name. Raises TrainingError or ModelError."""
     folder = Path(name_or_folder)
     if (folder / "run.json").is_file():
-        record = json.loads((folder / "run.json").read_text())
+        record = read_record(folder / "run.json")
         return Start(folder.name, *_read(weights_file(folder, record)))
     record = start_record(name_or_folder)
     if "config" not in record:
@@ -74,8 +73,8 @@ def _read(path: Path) -> tuple[dict, dict, str]:
         raise TrainingError(f"There is no {path}. Only a run that is trained to the end has one.")
     if not record.is_file():
         raise TrainingError(f"There is no run.json beside {path}, to tell whom these weights were trained on.")
-    content = path.read_bytes()
-    return _tensors(content, path.name), json.loads(record.read_text()), hashlib.sha256(content).hexdigest()
+    told, content = read_record(record), path.read_bytes()
+    return _tensors(content, path.name), told, hashlib.sha256(content).hexdigest()
 
 
 def _tensors(content: bytes, name: str) -> dict[str, torch.Tensor]:

@@ -59,14 +59,14 @@ TASKS = {
 MERGED = ", its four classes merged"
 
 
-def task_of(stored: Stored) -> str:
+def task_of(content: dict) -> str:
     """A file from before there was more than one task is of the four classes."""
-    return stored.content.get("task", CLASSES)
+    return content.get("task", CLASSES)
 
 
 def segmentation(stock: Stock) -> list[str]:
     """Section 1."""
-    files = in_order([stored for stored in stock.of("cine") if task_of(stored) == CLASSES], stock)
+    files = in_order([stored for stored in stock.of("cine") if task_of(stored.content) == CLASSES], stock)
     lines = ["## 1. Segmentation of cines", ""]
     if not files:
         return [*lines, "Not measured.", ""]
@@ -166,7 +166,10 @@ def _impossible(files: Sequence[Stored], stock: Stock) -> list[str]:
         cells = {"mean_dice": summary.get("mean_dice")}
         if "impossible_sections" in summary:
             cells["sections"] = {"value": summary["impossible_sections"], "of": summary["sections"]}
-        cells["raw"] = summary.get("raw_impossible_sections")
+        raw = summary.get("raw_impossible_sections")
+        if raw is not None and "raw_sections" in summary:  # the correction may empty a section
+            raw = {"value": raw, "of": summary["raw_sections"]}
+        cells["raw"] = raw
         for key in (RV.key, LV.key):
             lost = [summary.get(f"{key}_{name}") for name in ("lost_slices", "lost_of_expert")]
             cells[key] = None if None in lost else "{} ({})".format(*lost)
@@ -235,9 +238,9 @@ def _rows(task: str, columns: Sequence[Column], stock: Stock) -> list[Row]:
     """Networks of the task first judged as they are, then those of four classes by what their labels amount to."""
     rows = []
     for stored in in_order(stock.of("cine"), stock):
-        if task_of(stored) == task:
+        if task_of(stored.content) == task:
             rows.append(Row(named(stored, stock), {c.key: found(stored, c) for c in columns}))
-        elif task_of(stored) == CLASSES:
+        elif task_of(stored.content) == CLASSES:
             merged = at(stored.content, f"derived.{task}")
             cells = {c.key: found(Stored("", stored.kind, {"summary": merged}, 0), c) for c in columns}
             if task == REGION and cells["dice"] is None:  # files from before derived tasks were kept together

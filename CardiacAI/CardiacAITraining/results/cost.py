@@ -1,5 +1,6 @@
 """The results page: time and memory beside accuracy, and how networks were trained."""
 
+from .cine import CLASSES, task_of
 from .curve_chart import label, numbered
 from .files import Stock, Stored, at
 from .words import NOT_MEASURED, figure, limit_words, met, prose, table
@@ -67,12 +68,12 @@ def _stack(stored: Stored, stock: Stock) -> list[str]:
         ]
         for row in _done(stored)
     ]
-    judged = [s for s in stock.of("cine") if s.content["model"] == SEED_RECIPE]
+    judged = [s for s in stock.of("cine") if s.content["model"] == SEED_RECIPE and _of_validation(s.content)]
     unfinished = any(
         s.content["recipe"] == SEED_RECIPE and s.content["status"] != "finished" for s in stock.of("training")
     )
     without = "not trained to the end" if unfinished else NOT_MEASURED
-    trained = figure(at(judged[0].content, "summary.mean_dice"), 3) if judged else without
+    trained = f"{figure(at(judged[0].content, 'summary.mean_dice'), 3)} {judged[0].mark}" if judged else without
     own = ["seeds' U-Net, network alone", f"{seed['network']:.3g} s", "", "", _memory(seed.get("memory")), trained]
     head = [f"engine {stored.mark}", *JOBS.values(), "memory, MB", "mean Dice, validation patients"]
     return table(head, [*body, own])
@@ -82,10 +83,14 @@ def _accuracy(engine: str, stock: Stock) -> str:
     """Of the shipped weights with this engine and precision."""
     for stored in stock.of("cine"):
         content = stored.content
-        same = content["engine"] == engine and content["split"] == "validation" and content.get("correction", True)
-        if same and stock.is_shipped(content):
+        if content["engine"] == engine and _of_validation(content) and stock.is_shipped(content):
             return f"{figure(content['summary'].get('mean_dice'), 3)} {stored.mark}"
     return NOT_MEASURED
+
+
+def _of_validation(content: dict) -> bool:
+    """Of the four classes drawn on the validation patients as a user gets them: with the correction."""
+    return content["split"] == "validation" and content.get("correction", True) and task_of(content) == CLASSES
 
 
 def _cine(stored: Stored, stock: Stock) -> list[str]:

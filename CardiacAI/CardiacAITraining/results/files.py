@@ -41,6 +41,8 @@ def _evaluate(content: dict) -> str:
 #: Of an aim -> its sign; "size" is of the figure without its sign.
 LIMITS = {"at_least": "≥", "at_most": "≤", "above": ">", "size": "size ≤"}
 _HEAD = ("model", "version", "engine", "split", "network_sha256", "patients")
+#: The classifier of the diagnosis among what is shipped: a folder of the library's weights.
+CLASSIFIER = "diagnosis"
 #: Of a file of `diagnose`: what was judged, at different times.
 READINGS = (
     "cross_validation.made",
@@ -83,7 +85,13 @@ KINDS = (
         _run("python -m CardiacAITraining.results.bench_files"),
     ),
     Kind("flags", ("structures", "as_shipped"), ("any_structure", "evaluations"), _run("cardiacai-flags")),
-    Kind("diagnosis", ("notice", "data"), (), _run("python -m CardiacAITraining.diagnose DATA"), READINGS),
+    Kind(
+        "diagnosis",
+        ("notice", "data"),
+        ("classifier.sha256",),
+        _run("python -m CardiacAITraining.diagnose DATA"),
+        READINGS,
+    ),
     Kind("perfusion_bias", ("flows", "rows"), (), _run("cardiacai-perfusion-bias")),
     Kind("perfusion_real", ("perfusion_dicom", "perfusion_qperf"), (), _run("cardiacai-perfusion-real DATA")),
     Kind("perfusion_likeness", ("real", "made"), (), _run("cardiacai-perfusion-likeness DATA")),
@@ -135,7 +143,8 @@ class Stored:
 
 @dataclass(frozen=True)
 class Stock:
-    """All files. shipped: SHA-256 of the networks in the library, by model name, with their versions."""
+    """All files. shipped: version and SHA-256 of the networks in the library, by model name, and of the classifier of
+    the diagnosis, by `CLASSIFIER`."""
 
     folder: Path
     files: tuple[Stored, ...]
@@ -146,7 +155,9 @@ class Stock:
         return [stored for stored in self.files if stored.kind.name in kinds]
 
     def is_shipped(self, content: dict) -> bool:
-        return content.get("network_sha256") == self.shipped.get(content.get("model", ""), (None, None))[1]
+        """A file that does not name its weights is of none that can be told."""
+        sha = content.get("network_sha256")
+        return sha is not None and sha == self.shipped.get(content.get("model", ""), (None, None))[1]
 
     @cached_property
     def published(self) -> dict:
@@ -205,7 +216,7 @@ def _kind(path: Path, content: dict) -> Kind:
             return kind
     raise ResultsError(
         f"{path} is of no kind that the page knows: no command writes the keys {', '.join(list(content)[:8])}. "
-        "Remove it, or teach results_files.KINDS what it is."
+        "Remove it, or teach results/files.py's KINDS what it is."
     )
 
 
@@ -222,6 +233,8 @@ def _check(stored: Stored, stock: Stock) -> None:
             f"that was kept, or was broken off: write it again with {stored.kind.command(content)}."
         )
     _check_typed(path, stored)
+    if stored.kind.name == "diagnosis":
+        _check_classifier(path, content, stock)
     version, sha = stock.shipped.get(content.get("model", ""), (None, None))
     if content.get("split") == "validation" and content.get("version") == version and not stock.is_shipped(content):
         raise ResultsError(
@@ -250,6 +263,20 @@ def _check_typed(path: Path, stored: Stored) -> None:
             raise ResultsError(f"{path} has an aim that needs a task, a column and one of {_listed(LIMITS)}: {aim}.")
 
 
+def _check_classifier(path: Path, content: dict, stock: Stock) -> None:
+    """Figures must be of the classifier that ships, and so must the reading of the validation patients."""
+    told, (_, sha) = content["classifier"], stock.shipped.get(CLASSIFIER, (None, None))
+    if told["sha256"] != sha:
+        raise ResultsError(f"{path} is of classifier {told['sha256'][:8]}, which does not ship. Write it again.")
+    for labels in ("experts", "network"):
+        read = at(content, f"validation.{labels}.accuracy")
+        if read is not None and read != at(told, f"reading.{labels}"):
+            raise ResultsError(
+                f"{path} has a reading of the validation patients that the classifier which ships does not note as its "
+                "own: another fit was read. Give the new one a version of its own, and read with that."
+            )
+
+
 def _judged(content: dict) -> set[str]:
     """Names of the networks that a file gives figures of."""
     return {content.get("model", "")} | {point["name"].partition(",")[0] for point in content.get("points", ())}
@@ -260,11 +287,15 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def shipped_networks() -> dict[str, tuple[str, str]]:
-    """Version and SHA-256 of the network of each model folder in the library, by name, as its own sums have it."""
+    """Version and SHA-256 of the network of each model folder in the library, by name, as its own sums have it; and of
+    the classifier."""
     import CardiacAILib
 
-    found = {}
-    for folder in sorted((Path(CardiacAILib.__file__).parent / "weights").iterdir()):
+    found, weights = {}, Path(CardiacAILib.__file__).parent / "weights"
+    if (parameters := weights / CLASSIFIER / "parameters.json").exists():
+        document = json.loads(parameters.read_text(encoding="utf-8"))
+        found[CLASSIFIER] = (document["made"]["version"], document["sha256"])
+    for folder in sorted(weights.iterdir()):
         sums, metadata = folder / "SHA256SUMS", folder / "configs" / "metadata.json"
         if sums.exists() and metadata.exists():
             by_file = dict(reversed(line.split()) for line in sums.read_text().splitlines() if line)

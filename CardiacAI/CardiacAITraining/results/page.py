@@ -1,6 +1,6 @@
 """cardiacai-results: docs/results.md from the stored evaluation files; no figure on it is typed.
 
-Reads every JSON file below docs/evaluations/, refuses what it cannot believe (`results_files`), and writes the page and
+Reads every JSON file below docs/evaluations/, refuses what it cannot believe (`files`), and writes the page and
 the picture of the accuracy-time curve. The same files give the same page. --check writes nothing and fails where the
 page that is there is not the one that the files give.
 """
@@ -38,7 +38,8 @@ def page(stock: Stock) -> str:
             """Behind a row's name stand the data set, who of it, and how many patients. **Validation** patients were
             read once for each version of a network; no choice was made on them. **Held-out** patients were not learned
             from, but choices were made on them. "Shipped" says that the figures are of the very weights of this
-            version. Brackets behind a figure hold its 95 % interval from resampling patients. A table ends with what
+            version; rows that name no network, and the real perfusion series, are tied to a network by its version
+            at most. Brackets behind a figure hold its 95 % interval from resampling patients. A table ends with what
             others published and with our aims; "not measured" says that nobody has measured it yet. Research only:
             nothing here says how a network does on your patients."""
         ),
@@ -66,7 +67,7 @@ def provenance(stock: Stock) -> list[str]:
             rows.append([name, link, command, "", "", ""])
         once = {tuple(made[key] for key in ("commit", "machine", "finished")): None for made in stored.made}
         for commit, machine, finished in once:
-            rows.append([name, link, f"`{command}`", commits(commit), machine, finished[:10]])
+            rows.append([name, link, f"`{command}`" if command else "", commits(commit), machine, finished[:10]])
             name = link = command = ""
     sources = [
         [f'<a id="s{number}"></a>s{number}', source["words"], source["seen"]]

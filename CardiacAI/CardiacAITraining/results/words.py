@@ -1,5 +1,6 @@
 """Cells and tables of the results page: figures with intervals, published ones beside them, aims and whether met."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,7 +96,7 @@ def named(stored: Stored, stock: Stock) -> str:
 
 def in_order(files: Sequence[Stored], stock: Stock) -> list[Stored]:
     """Shipped networks first, then by name and newest version, validation patients before others."""
-    by_version = sorted(files, key=lambda s: s.content["version"], reverse=True)
+    by_version = sorted(files, key=lambda s: version_key(s.content["version"]), reverse=True)
     return sorted(
         by_version,
         key=lambda s: (
@@ -105,6 +106,12 @@ def in_order(files: Sequence[Stored], stock: Stock) -> list[Stored]:
             s.content.get("correction") is False,
         ),
     )
+
+
+def version_key(version: str) -> tuple:
+    """By numbers, not by their letters, the newest last: 0.9.0, 0.10.0rc1, 0.10.0."""
+    parts = re.findall(r"\d+|[a-z]+", version.lower())
+    return (*((int(part), "") if part.isdigit() else (-1, part) for part in parts), (0, ""))
 
 
 def published(task: str, stock: Stock) -> list[Row]:
