@@ -106,10 +106,13 @@ def bench_mass(engine, image: Path, repeats: int) -> float:
     """Seconds to weigh the LV three ways, all loaded. engine: of the cine network; the others are of its kind."""
     from CardiacAILib.engines import load_model, open_engine
     from CardiacAILib.images.reader import read_volume
-    from CardiacAILib.mass import MODELS, weigh
+    from CardiacAILib.mass import MODELS, precision_of, weigh
 
     others = {way: model for way, model in MODELS.items() if way != "cine"}
-    engines = {way: open_engine(load_model(model), engine.name, engine.precision) for way, model in others.items()}
+    engines = {
+        way: open_engine(load_model(model), engine.name, precision_of(way, engine.precision))
+        for way, model in others.items()
+    }
     return median_seconds(lambda: weigh(read_volume(image), engines | {"cine": engine}), repeats)
 
 
