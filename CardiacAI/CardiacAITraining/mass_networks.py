@@ -17,7 +17,7 @@ from torch import nn
 SLICES = 3
 #: Logarithms of pixel side and slice distance.
 SIZES = 2
-#: Numbers of a slice beside its muscle (`mass_task.indices`), which the regressor learns with.
+#: Numbers of a slice beside its muscle (`mass_stacks.indices`), which the regressor learns with.
 INDICES = 10
 ACT = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
 

@@ -14,7 +14,7 @@ from CardiacAILib.errors import InputError
 from CardiacAILib.images.reader import read_file
 from CardiacAILib.images.volume import Volume
 from CardiacAILib.images.writer import write_volume
-from CardiacAITraining.data import checks
+from CardiacAITraining.data import hearts
 from CardiacAITraining.data.acdc import list_cases
 from CardiacAITraining.data.cases import Case, one_phase
 from CardiacAITraining.data.sets import DataError, open_data, read_data
@@ -281,10 +281,10 @@ def test_labels_that_do_not_lie_on_the_picture_are_told(data, tmp_path, make):
 
 def test_a_little_wrong_in_every_stack_is_the_data_sets(tmp_path):
     cases = [Case(f"p{n}", "", "ED", "train", -1, tmp_path / "i", tmp_path / f"{n}_gt.nii") for n in range(10)]
-    assert checks._off_the_picture(dict.fromkeys(cases, (1, 10)), tmp_path) == []
-    (line,) = checks._off_the_picture(dict.fromkeys(cases, (2, 10)), tmp_path)
+    assert hearts.off_the_picture(dict.fromkeys(cases, (1, 10)), tmp_path) == []
+    (line,) = hearts.off_the_picture(dict.fromkeys(cases, (2, 10)), tmp_path)
     assert line.startswith("the labels of the data set do not match its pictures: in 20 of 100 slices")
-    assert len(checks._off_the_picture({cases[0]: (6, 10), cases[1]: (2, 2)}, tmp_path)) == 1
+    assert len(hearts.off_the_picture({cases[0]: (6, 10), cases[1]: (2, 2)}, tmp_path)) == 1
 
 
 def test_tables_that_are_no_tables(data, tmp_path):

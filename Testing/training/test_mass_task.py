@@ -14,7 +14,8 @@ from CardiacAITraining import train as training
 from CardiacAITraining.data.acdc import list_cases
 from CardiacAITraining.loop.recipe import read_recipe
 from CardiacAITraining.mass_networks import MassRegressor
-from CardiacAITraining.mass_task import RegressionTask, SegmentationTask, Stack, indices, neighbours
+from CardiacAITraining.mass_stacks import Stack, indices, neighbours
+from CardiacAITraining.mass_task import RegressionTask, SegmentationTask
 from CardiacAITraining.ml4h import ML4HRegressor, ML4HSegmenter
 from CardiacAITraining.ml4h_task import whole_stack
 
