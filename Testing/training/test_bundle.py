@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
+from monai_runs import run_bundle
 from onnx import numpy_helper
 
 from CardiacAILib.engines import load_model, open_engine
@@ -58,20 +59,7 @@ def monai_middle(array) -> list[int]:
 @pytest.mark.parametrize("center", [None, (52, 70)], ids=["middle", "off the middle"])
 def test_monai_bundle_gives_our_labels(probe_folder, image, tmp_path, center):
     path, array = image
-    workflow = ConfigWorkflow(
-        config_file=str(probe_folder / "configs" / "inference.json"),
-        meta_file=str(probe_folder / "configs" / "metadata.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(probe_folder),
-        dataset_dir=str(path.parent),
-        output_dir=str(tmp_path),
-        center=center and center[::-1],  # MONAI counts along i, j
-    )
-    workflow.initialize()
-    assert not workflow.check_properties()
-    workflow.run()
-    workflow.finalize()
+    run_bundle(probe_folder, path.parent, tmp_path, center=center and center[::-1])  # MONAI counts along i, j
     result = nibabel.load(tmp_path / "stack_labels.nii.gz")
     theirs = np.asarray(result.dataobj).T
     assert np.allclose(result.affine, nibabel.load(path).affine, atol=1e-4)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
+from monai_runs import run_bundle
 
 from CardiacAILib.engines import load_model, open_engine
 from CardiacAILib.images.stack import short_axis_stack
@@ -54,19 +55,7 @@ def own_input(phantom, model):
 @pytest.mark.parametrize("key", KEYS)
 def test_monai_bundle_gives_our_answers(mass_folders, phantom, dataset, tmp_path, key):
     folder, model = mass_folders[key], load_model(mass_folders[key])
-    workflow = ConfigWorkflow(
-        config_file=str(folder / "configs" / "inference.json"),
-        meta_file=str(folder / "configs" / "metadata.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(folder),
-        dataset_dir=str(dataset[0]),
-        output_dir=str(tmp_path / "eval"),
-    )
-    workflow.initialize()
-    assert not workflow.check_properties()
-    workflow.run()
-    workflow.finalize()
+    run_bundle(folder, dataset[0], tmp_path / "eval")
     theirs = np.load(tmp_path / "eval" / "stack.npy")
     assert theirs.shape == ((7, 3, 96, 96) if key == "segmenter" else (7, 1, 1, 1))
     for name in ("numpy", "openvino"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from monai.networks.nets import ResNet
+from monai_runs import run_bundle
 
 from CardiacAILib.engines import ENGINE_NAMES, Model, Preprocessing, available_engines, open_engine
 from CardiacAITraining.deeplab import RESNETS, DeepLabV3
@@ -296,7 +297,6 @@ def test_deeplab_learns_from_two_pictures_at_least():
 def test_a_network_of_one_output_becomes_a_model_folder(probe_bundle_arguments, tmp_path):
     """MONAI runs it with sigmoid; a picture of the network's own pixels gives the labels of our engines."""
     import nibabel
-    from monai.bundle import ConfigWorkflow
 
     from CardiacAILib.engines import load_model
     from CardiacAITraining.bundle import export_bundle
@@ -323,18 +323,7 @@ def test_a_network_of_one_output_becomes_a_model_folder(probe_bundle_arguments, 
     (tmp_path / "data").mkdir()
     affine = np.diag([1.5, 1.5, 8.0, 1.0])
     nibabel.save(nibabel.Nifti1Image(pixels.T, affine), tmp_path / "data" / "a.nii.gz")
-    workflow = ConfigWorkflow(
-        config_file=str(folder / "configs" / "inference.json"),
-        meta_file=str(folder / "configs" / "metadata.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(folder),
-        dataset_dir=str(tmp_path / "data"),
-        output_dir=str(tmp_path / "out"),
-    )
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
+    run_bundle(folder, tmp_path / "data", tmp_path / "out")
     theirs = np.asarray(nibabel.load(tmp_path / "out" / "a_labels.nii.gz").dataobj).T
     logits = open_engine(model, "numpy").run(pixels[:, None])[:, 0]
     assert 0.01 < (logits > 0).mean() < 0.99

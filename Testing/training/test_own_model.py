@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
+from monai_runs import run_bundle
 
 from CardiacAILib.engines import load_model, open_engine
 from CardiacAILib.errors import InputError, ModelError
@@ -106,19 +106,7 @@ def through_monai(folder: Path, image: Path, out: Path) -> np.ndarray:
     """(k, j, i) labels that the bundle gives by itself."""
     (out / "data").mkdir()
     shutil.copy(image, out / "data" / "stack.nii.gz")
-    workflow = ConfigWorkflow(
-        config_file=str(folder / "configs" / "inference.json"),
-        meta_file=str(folder / "configs" / "metadata.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(folder),
-        dataset_dir=str(out / "data"),
-        output_dir=str(out),
-    )
-    workflow.initialize()
-    assert not workflow.check_properties()
-    workflow.run()
-    workflow.finalize()
+    run_bundle(folder, out / "data", out)
     return read_file(out / "stack_labels.nii.gz").array
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
+from monai_runs import run_bundle
 
 from CardiacAILib.engines import FramePreprocessing, load_model, open_engine
 from CardiacAILib.errors import ModelError
@@ -80,19 +80,7 @@ def own_film(volume, wanted):
 
 
 def test_monai_bundle_gives_our_answers(folder, series, tmp_path):
-    workflow = ConfigWorkflow(
-        config_file=str(folder / "configs" / "inference.json"),
-        meta_file=str(folder / "configs" / "metadata.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(folder),
-        dataset_dir=str(series[0]),
-        output_dir=str(tmp_path / "eval"),
-    )
-    workflow.initialize()
-    assert not workflow.check_properties()
-    workflow.run()
-    workflow.finalize()
+    run_bundle(folder, series[0], tmp_path / "eval")
     theirs = np.load(tmp_path / "eval" / "slice.npy")
     assert theirs.shape == (1, 4, 64, 64)
     model = load_model(folder)
